@@ -1,0 +1,74 @@
+// The distinct (window, token) pairs of token sequences, and their exact integer scores under a key.
+//
+//   PairSet pairs(h);  pairs.Add(ids);
+//   std::vector<uint8_t> channel = RoutePairs(pairs, route_key, scheme, weights);
+//   ChannelCount base = ScoreChannel(pairs, channel, 0, base_key, parameters);
+#ifndef COUNTERMARK_DETECT_PAIRS_H_
+#define COUNTERMARK_DETECT_PAIRS_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "countermark/keys/secret.h"
+#include "countermark/mark/scheme.h"
+
+namespace countermark {
+
+// The exact integer of mark-format.md: green hits, set bits, or the sum of ⌊−ln(1 − word/2³²)·2⁴⁰⌋. The last outgrows 64 bits
+// at 16 million pairs, hence 128.
+using Statistic = unsigned __int128;
+
+struct ChannelCount {
+  uint64_t scored = 0;      // distinct pairs that this channel's key was asked about
+  Statistic statistic = 0;
+};
+
+// A set of pairs in the order of their first appearance, as columns, so that wide code can read them.
+class PairSet {
+ public:
+  explicit PairSet(int window);
+  // Adds the pairs of one output: from position h on, (the h tokens before, the token). A pair that is there already is not added
+  // again. A token ≥ kTokenLimit breaks the sequence: no pair may contain it. Returns how many were new.
+  size_t Add(std::span<const uint32_t> ids);
+  // Makes every window of `prompt` known, so that later Add calls skip pairs with such a window. Call before Add.
+  void ExcludeWindowsOf(std::span<const uint32_t> prompt);
+  void Clear();  // keeps the memory
+
+  int window() const { return window_; }
+  size_t size() const { return token_.size(); }
+  std::span<const uint32_t> token() const { return token_; }
+  // Column j of the windows, j = 0 the oldest token of each.
+  std::span<const uint32_t> window_token(int j) const { return window_token_[j]; }
+  // For tests of the calibration alone: keep repeated pairs. Never use it for a verdict.
+  void KeepRepeatsForCalibration(bool keep) { keep_repeats_ = keep; }
+
+ private:
+  int window_;
+  bool keep_repeats_ = false;
+  std::vector<uint32_t> token_;
+  std::vector<uint32_t> window_token_[kMaxWindow];
+  std::vector<uint32_t> table_;  // open addressing over the columns, entry + 1
+  std::vector<uint32_t> excluded_;  // sorted or hashed windows known from the prompt, window_ words each
+};
+
+// The channel of every pair. weights: in 1/65536, one a channel, 1…4 channels; with one channel all are 0.
+std::vector<uint8_t> RoutePairs(const PairSet& pairs, const Secret32& route_key, Scheme scheme, std::span<const uint32_t> weights);
+
+// The indices, ascending, of the pairs on one channel.
+std::vector<uint32_t> PairsOnChannel(std::span<const uint8_t> channel, int which);
+
+// The count of the pairs on channel `which` under that channel's key.
+ChannelCount ScoreChannel(const PairSet& pairs, std::span<const uint8_t> channel, int which, const Secret32& key,
+                          const MarkParameters& parameters);
+
+// The same for the listed pairs under many keys, one result a key: candidate accounts.
+std::vector<ChannelCount> ScoreCandidates(const PairSet& pairs, std::span<const uint32_t> which, std::span<const Secret32> keys,
+                                          const MarkParameters& parameters);
+
+// Which instructions the wide code uses: "scalar", "avx2", "avx512". COUNTERMARK_ISA (one of these) caps the choice, for tests.
+const char* DetectIsa();
+
+}  // namespace countermark
+
+#endif  // COUNTERMARK_DETECT_PAIRS_H_

@@ -1,0 +1,117 @@
+// The signed report. Takes what a detection counted; gives one file that a third party can check without us.
+//
+//   Report report;                                  // inputs, parameters, ledger, and of every test its count (scored, statistic)
+//   CM_RETURN_IF_ERROR(DeriveValues(&report));      // fills log10_p, log10_e, log10_p_adjusted and the verdict from the counts
+//   CM_ASSIGN_OR_RETURN(std::string envelope, SignReport(report, seed));            // a DSSE envelope, one line of JSON
+//   CM_ASSIGN_OR_RETURN(Report again, OpenReport(envelope, public_key));            // signature first, then the payload
+//
+// The file's form, member by member, is docs/report-format.md. How the values follow from the counts, rule 1:
+//   m        = keys · schemes · views · regions · tokenizers · (channels + (1 if candidates > 0)) of the ledger, times `records` for a test
+//              of a single record (not for a pooled one; an unknown number, 0, counts as 1 and the report says "uncorrected")
+//   channel    log10_p_adjusted = min(0, log10_p + log10 m)
+//   account    Holm over the subject's accounts, `candidates` hypotheses (those that are not listed count as p = 1), then times m
+// so that the chance of one or more false claims in the whole of the pooled tests is at most alpha, and the same holds for the whole of
+// the single records. The verdict is taken from the pooled tests where there are any, else from the records:
+//   inconclusive  a share of records below the coverage floor could be read, or no pair was scored
+//   evidence      an adjusted value ≤ log10 alpha
+//   no evidence   otherwise
+#ifndef COUNTERMARK_EVIDENCE_REPORT_H_
+#define COUNTERMARK_EVIDENCE_REPORT_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "countermark/detect/multiplicity.h"
+#include "countermark/detect/pairs.h"
+#include "countermark/evidence/ed25519.h"
+#include "countermark/keys/secret.h"
+#include "countermark/mark/scheme.h"
+
+namespace countermark {
+
+inline constexpr int kReportSchemaVersion = 1;
+inline constexpr std::string_view kReportPayloadType = "application/vnd.countermark.report+json";
+
+enum class Verdict { kNoEvidence, kEvidence, kInconclusive };
+std::string_view VerdictName(Verdict verdict);  // "no evidence", "evidence", "inconclusive"
+
+// One file that was read, as the bytes on disk (compressed ones before decompression).
+struct ReportInput {
+  std::string name;         // as it was given, the folder left out; "-" for stdin. Bytes that are not UTF-8 become U+FFFD
+  std::string sha256;       // 64 lower-case hex digits
+  uint64_t bytes = 0;
+  uint64_t records = 0;     // records met, the unreadable ones among them
+  uint64_t unreadable = 0;  // records that could not be read or scored, each an error with its line and byte when it was met
+};
+
+// A key that was used, by its published commitment (keys/derive.h, CommitToKey). A bare key has none and is not listed.
+struct ReportCommitment {
+  std::string name;        // "base", "route", "account:LABEL", as in KeyStore::Commitment
+  std::string commitment;  // 64 lower-case hex digits
+  std::string salt;        // the same; empty where it is not known
+};
+
+enum class TestKind { kChannel, kAccount };
+
+// One test. The count is what was measured; the three values follow from it.
+struct ReportTest {
+  bool pooled = false;       // over the distinct pairs of all records; then `subject` is empty
+  std::string subject;       // the record's id
+  TestKind kind = TestKind::kChannel;
+  std::string name;          // the channel's name ("base") or the account's label
+  ChannelCount count;        // scored ≤ 2⁵³
+  double log10_p = 0;
+  double log10_e = 0;
+  double log10_p_adjusted = 0;
+};
+
+struct Report {
+  std::string tool;      // "watermark-detect"
+  std::string version;   // of the tool
+  int format = 1;        // of the mark (mark-format.md)
+  std::string created;   // UTC, RFC 3339 to the second, by the signer's own clock
+
+  std::string tenant;        // empty with a bare key
+  std::string epoch;         // the same
+  std::string epoch_record;  // EpochRecord::CanonicalJson(); empty with a bare key
+  MarkParameters mark;       // equal to the record's, where there is one
+  std::vector<uint32_t> weights;  // of the channels, in 1/65536, one to four
+  std::string tokenizer_sha256;   // 64 lower-case hex digits; empty where token ids were given
+  std::vector<ReportCommitment> commitments;
+  uint64_t commitments_published = 0;  // by this provider in all; 0: not known
+
+  std::vector<ReportInput> inputs;
+  double coverage_floor = 0;     // the least share of readable records for a verdict, 0…1
+  std::vector<ReportTest> tests;  // any order; tests of one subject need not stand together
+  TestLedger ledger;
+  double alpha = 1e-6;           // 0 < alpha < 1
+  Verdict verdict = Verdict::kInconclusive;
+  std::vector<std::string> limits;  // plain sentences: what this report does not show
+};
+
+// Fills log10_p, log10_e and log10_p_adjusted of every test, and the verdict, by rule 1 above. InvalidArgument for a count that cannot be.
+absl::Status DeriveValues(Report* report);
+
+// Whether every member is in range: hex digits, times, counts that the scheme allows (statistic ≤ scored·layers, …), finite values,
+// ledger factors below 2⁵³ that cover the tests listed. InvalidArgument names the member.
+absl::Status ValidateReport(const Report& report);
+
+// Canonical JSON (RFC 8785): the same report, the same bytes, on every machine. The report must be valid.
+std::string ReportPayload(const Report& report);
+// Reads a payload; accepts canonical bytes only. Unknown members and other schema versions are errors that name them.
+absl::StatusOr<Report> ParseReportPayload(std::string_view payload);
+
+// Validates, signs, and gives a DSSE envelope: one line of JSON without a line end.
+absl::StatusOr<std::string> SignReport(const Report& report, const Secret32& ed25519_seed);
+
+// PermissionDenied: not signed by that key, or altered (the two cannot be told apart). DataLoss: not an envelope, or truncated.
+// InvalidArgument: well signed, but not a report this build can read.
+absl::StatusOr<Report> OpenReport(std::string_view envelope, const Ed25519PublicKey& public_key);
+
+}  // namespace countermark
+
+#endif  // COUNTERMARK_EVIDENCE_REPORT_H_
