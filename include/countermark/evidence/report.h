@@ -12,7 +12,7 @@
 //   account    Holm over the subject's accounts, `candidates` hypotheses (those that are not listed count as p = 1), then times m
 // so that the chance of one or more false claims in the whole of the pooled tests is at most alpha, and the same holds for the whole of
 // the single records. The verdict is taken from the pooled tests where there are any, else from the records:
-//   inconclusive  a share of records below the coverage floor could be read, or no pair was scored
+//   inconclusive  less than the coverage floor's share of the records could be read, or no pair was scored
 //   evidence      an adjusted value ≤ log10 alpha
 //   no evidence   otherwise
 #ifndef COUNTERMARK_EVIDENCE_REPORT_H_
@@ -59,14 +59,16 @@ enum class TestKind { kChannel, kAccount };
 
 // One test. The count is what was measured; the three values follow from it.
 struct ReportTest {
-  bool pooled = false;       // over the distinct pairs of all records; then `subject` is empty
-  std::string subject;       // the record's id
+  uint64_t record = 0;       // the record's position over all inputs, from 1; 0: pooled, over the distinct pairs of all records
+  std::string subject;       // the record's id, as it stood in the input (need not be unique); empty where pooled
   TestKind kind = TestKind::kChannel;
   std::string name;          // the channel's name ("base") or the account's label
   ChannelCount count;        // scored ≤ 2⁵³
   double log10_p = 0;
   double log10_e = 0;
   double log10_p_adjusted = 0;
+
+  bool pooled() const { return record == 0; }
 };
 
 struct Report {
@@ -86,12 +88,15 @@ struct Report {
 
   std::vector<ReportInput> inputs;
   double coverage_floor = 0;     // the least share of readable records for a verdict, 0…1
-  std::vector<ReportTest> tests;  // any order; tests of one subject need not stand together
+  std::vector<ReportTest> tests;  // any order; of very many accounts the smallest p alone may be listed: the ledger counts them all
   TestLedger ledger;
   double alpha = 1e-6;           // 0 < alpha < 1
   Verdict verdict = Verdict::kInconclusive;
   std::vector<std::string> limits;  // plain sentences: what this report does not show
 };
+
+// readable / records over all inputs; 1 where there are no records.
+double Coverage(const Report& report);
 
 // Fills log10_p, log10_e and log10_p_adjusted of every test, and the verdict, by rule 1 above. InvalidArgument for a count that cannot be.
 absl::Status DeriveValues(Report* report);
