@@ -44,13 +44,12 @@ COUNTERMARK_HD inline double NegativeLog(uint32_t word) {
   return std::fma(-dk, 6.93147180369123816490e-01, std::fma(half_f, f, -low) - f);
 }
 
-// ⌊−ln(1 − word/2³²)·2⁴⁰⌋ exactly, by integers alone.
+// −ln(1 − word/2³²) in units of 2⁻⁶⁴, by integers alone; within 32 units of the true value, never negative.
 //
 // With n = 2³² − word = 2^e·y, 1 ≤ y < 2: −ln(n/2³²) = (32 − e)·ln 2 − ln y, and ln y = ln(1 + r) − ln c, where c is a 16-bit
-// reciprocal chosen by y's first 7 fraction bits and r = y·c − 1, exactly, |r| < 2⁻⁷. The sum is in units of 2⁻⁶⁴; its error, from eight
-// truncated terms, is below 2⁻⁵⁶. No word lies so near an integer that this could matter: tests/mark/log_exhaustive.cc finds every word
-// whose fraction is within 2⁻¹⁶ of one, and those were compared with 60-digit values.
-COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) {
+// reciprocal chosen by y's first 7 fraction bits and r = y·c − 1, exactly, |r| < 2⁻⁷. The error: half a unit for each of up to 32 ln 2,
+// half for ln c, 4 for each of the last truncated products (the earlier ones shrink by r), and the ninth term, below 2⁻⁶⁶.
+COUNTERMARK_HD inline SignedInt128 NegativeLogUnits(uint32_t word) {
   constexpr uint32_t kReciprocal[128] = {  // round(2¹⁶ / (1 + (i + ½)/128))
       65281, 64777, 64281, 63792, 63310, 62836, 62369, 61909, 61455, 61008, 60568, 60133, 59705, 59283, 58867, 58457,
       58053, 57654, 57260, 56872, 56489, 56111, 55738, 55370, 55007, 54649, 54295, 53946, 53601, 53261, 52925, 52593,
@@ -96,9 +95,13 @@ COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) {
   int64_t sum = -kOne / 8;
   for (int j = 7; j >= 1; --j) sum = static_cast<int64_t>(SignedInt128{sum} * r >> 62) + (j % 2 == 1 ? kOne / j : -kOne / j);
   sum = static_cast<int64_t>(SignedInt128{sum} * r >> 62);
-  const SignedInt128 total = SignedInt128{kLn2} * (32 - e) - SignedInt128{kReciprocalLog[i]} - SignedInt128{sum} * 4;
-  return static_cast<uint64_t>(total >> 24);
+  return SignedInt128{kLn2} * (32 - e) - SignedInt128{kReciprocalLog[i]} - SignedInt128{sum} * 4;
 }
+
+// ⌊−ln(1 − word/2³²)·2⁴⁰⌋ exactly. The error of 32 units in 2²⁴ could only matter where the fraction is that near an integer:
+// tests/mark/log_exhaustive.cc lists every word within 2⁻¹⁶ of one, and those agree with 60-digit values
+// (docs/results/gumbel-score-exhaustive.json).
+COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) { return static_cast<uint64_t>(NegativeLogUnits(word) >> 24); }
 
 }  // namespace countermark
 
