@@ -48,6 +48,16 @@ struct EpochRecord {
 
 absl::StatusOr<Scheme> ParseScheme(std::string_view name);   // "partition", "tournament", "gumbel"
 std::string_view SchemeName(Scheme scheme);
+absl::StatusOr<LowEntropyPolicy> ParseLowEntropyPolicy(std::string_view name);   // "floor", "deny", "allow"
+std::string_view LowEntropyPolicyName(LowEntropyPolicy policy);
+
+// Channels from what an operator types: decimal shares ("0.4,0.4,0.2") and, optionally, names ("base,account,request"; by default the
+// first so many of base, account, request). A share becomes round(65536·share), the last channel takes the rest, so that the weights
+// sum to 65536. InvalidArgument if the shares do not sum to 1 (within 0.001), one is not above 0, or the counts differ.
+absl::StatusOr<std::vector<ChannelSpec>> ParseChannels(std::string_view weights, std::string_view names = "");
+
+// A tenant, epoch or account label: 1 to 1024 bytes of UTF-8 without control characters. `what` names it in the error.
+absl::Status ValidateLabel(std::string_view what, std::string_view label);
 
 // An epoch's key with its record: what hooks and detectors are made from, wherever it was read (key store, bundle, exported file).
 struct EpochKeys {

@@ -1,0 +1,137 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include <openssl/crypto.h>
+
+#include "countermark/keys/key_store.h"
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+#include "src/base/strings.h"
+
+namespace countermark {
+namespace {
+
+constexpr size_t kMaxPassphrase = 4096;
+
+// The terminal with echo off, put back when this goes. Signals by key are off too: after a Ctrl-C that ended the process here, the
+// user's shell would stay without echo. The key arrives as a byte instead.
+class QuietTerminal {
+ public:
+  explicit QuietTerminal(int fd) : fd_(fd), ok_(tcgetattr(fd, &before_) == 0) {
+    if (!ok_) return;
+    termios quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | ISIG);
+    quiet.c_cc[VMIN] = 1;
+    quiet.c_cc[VTIME] = 0;
+    ok_ = tcsetattr(fd_, TCSAFLUSH, &quiet) == 0;
+  }
+  QuietTerminal(const QuietTerminal&) = delete;
+  QuietTerminal& operator=(const QuietTerminal&) = delete;
+  ~QuietTerminal() {
+    if (ok_) tcsetattr(fd_, TCSAFLUSH, &before_);
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  int fd_;
+  bool ok_;
+  termios before_{};
+};
+
+SecretBytes Prefix(const SecretBytes& secret, size_t size) {
+  return SecretBytes(std::string_view(reinterpret_cast<const char*>(secret.Reveal(SecretAccess()).data()), size));
+}
+
+absl::StatusOr<SecretBytes> ReadLineQuietly(int fd, std::string_view prompt) {
+  QuietTerminal quiet(fd);
+  if (!quiet.ok()) return ErrnoStatus(errno, "cannot switch echo off on", "/dev/tty");
+  const auto say = [fd](std::string_view text) {
+    // A prompt that does not arrive is no reason to fail; the answer may still come.
+    if (write(fd, text.data(), text.size()) < 0) return;
+  };
+  say(prompt);
+  SecretBytes line(kMaxPassphrase + 1);
+  const std::span<uint8_t> bytes = line.Mutable(SecretAccess());
+  size_t size = 0;
+  for (;;) {
+    uint8_t c = 0;
+    const ssize_t n = read(fd, &c, 1);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, "cannot read from", "/dev/tty");
+    if (n == 0 || c == '\n' || c == '\r' || c == 0x04) break;
+    if (c == 0x03) {
+      say("\n");
+      return absl::CancelledError("interrupted at the passphrase");
+    }
+    if (c == 0x7F || c == 0x08) {   // takes back one character of UTF-8, not one byte
+      while (size > 0 && (bytes[size - 1] & 0xC0) == 0x80) --size;
+      if (size > 0) --size;
+    } else if (c == 0x15) {
+      size = 0;
+    } else if (size < bytes.size()) {
+      bytes[size++] = c;
+    }
+    OPENSSL_cleanse(&c, 1);
+  }
+  say("\n");
+  return Prefix(line, size);
+}
+
+absl::Status CheckLength(size_t size, std::string_view from) {
+  if (size == 0) return absl::InvalidArgumentError(Cat("the passphrase from ", from, " is empty"));
+  if (size > kMaxPassphrase) return absl::InvalidArgumentError(Cat("the passphrase from ", from, " has more than ", kMaxPassphrase, " bytes"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SecretBytes> ReadAll(int fd, std::string_view from) {
+  SecretBytes bytes(kMaxPassphrase + 2);
+  CM_ASSIGN_OR_RETURN(size_t size, ReadFully(fd, bytes.Mutable(SecretAccess()), from));
+  if (size > 0 && bytes.Reveal(SecretAccess())[size - 1] == '\n') --size;
+  CM_RETURN_IF_ERROR(CheckLength(size, from));
+  return Prefix(bytes, size);
+}
+
+absl::StatusOr<SecretBytes> ReadFile(const std::string& path) {
+  CM_ASSIGN_OR_RETURN(const FileDescriptor fd, OpenForReading(path));
+  struct stat info;
+  if (fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) && (info.st_mode & 077) != 0) {   // a pipe (process substitution) is its maker's
+    return absl::FailedPreconditionError(
+        Cat("the passphrase file '", path, "' is open to its group or others; run: chmod 600 '", path, "'"));
+  }
+  return ReadAll(fd.get(), Cat("'", path, "'"));
+}
+
+absl::StatusOr<SecretBytes> AskTerminal(std::string_view prompt, bool confirm) {
+  const FileDescriptor terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (terminal.get() < 0) {
+    return absl::FailedPreconditionError("there is no terminal to ask for the passphrase; give it by file or by descriptor");
+  }
+  CM_ASSIGN_OR_RETURN(SecretBytes first, ReadLineQuietly(terminal.get(), prompt));
+  CM_RETURN_IF_ERROR(CheckLength(first.size(), "the terminal"));
+  if (!confirm) return first;
+  CM_ASSIGN_OR_RETURN(const SecretBytes second, ReadLineQuietly(terminal.get(), Cat("again, ", prompt)));
+  if (first.size() != second.size() ||
+      CRYPTO_memcmp(first.Reveal(SecretAccess()).data(), second.Reveal(SecretAccess()).data(), first.size()) != 0) {
+    return absl::InvalidArgumentError("the two passphrases differ");
+  }
+  return first;
+}
+
+}  // namespace
+
+absl::StatusOr<SecretBytes> ReadPassphrase(const PassphraseSource& source, std::string_view prompt, bool confirm) {
+  if (!source.file.empty() && source.descriptor >= 0) {
+    return absl::InvalidArgumentError("a passphrase file and a passphrase descriptor are given; give one of them");
+  }
+  if (!source.file.empty()) return ReadFile(source.file);
+  if (source.descriptor >= 0) return ReadAll(source.descriptor, Cat("descriptor ", source.descriptor));
+  return AskTerminal(prompt, confirm);
+}
+
+}  // namespace countermark
