@@ -23,6 +23,10 @@ COUNTERMARK_HD inline float InverseTemperature(float temperature) {
 // `scale` is InverseTemperature(T); z ≤ max, max finite. z = −inf gives 0. Not for NaN. Steps, each one IEEE operation in single
 // precision: d = z − max; t = d·scale, below −41 → 0; n = t rounded to even; r = fma(d, scale, −n), so that the rounding of t does not
 // matter; p = 2^r by a polynomial of degree 6 with fma, relative error below 2⁻²³; the result ⌊p·2^(n+40)⌋.
+//
+// Two things a caller must know. A token farther from max may outweigh a nearer one by one unit in the last place of a float, never by more
+// (tests/mark/weight_test.cc): order by weight, and leave that much room when logits are used to leave tokens out. And the rounding of
+// `scale` acts as a temperature off by at most 2⁻²⁴ of itself, the same on every device.
 COUNTERMARK_HD inline float WeightAsFloat(float z, float max, float scale) {
   const float d = z - max;
   const float t = d * scale;
