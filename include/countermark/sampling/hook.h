@@ -1,0 +1,80 @@
+// The sampling hook: logits and a request's state in, a marked token out. The CPU form, and the reference of every other one.
+//
+//   CM_ASSIGN_OR_RETURN(Hook hook, Hook::Create(epoch_keys));
+//   CM_ASSIGN_OR_RETURN(Request request, hook.Begin({.account = "org-1", .parameters = {.temperature = 0.8f, .top_p = 0.95}}));
+//   RowScratch scratch;
+//   for (;;) {
+//     Row row = {logits, n_vocab};                       // after the server's penalties and grammar
+//     CM_ASSIGN_OR_RETURN(Choice choice, hook.Choose(request, row, &scratch));
+//     request.Commit(choice.token, choice.cause);
+//   }
+//
+// A hook is immutable and may be used from many threads; a request and a scratch belong to one thread at a time.
+#ifndef COUNTERMARK_SAMPLING_HOOK_H_
+#define COUNTERMARK_SAMPLING_HOOK_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "countermark/keys/epoch.h"
+#include "countermark/sampling/request.h"
+#include "countermark/sampling/row.h"
+
+namespace countermark {
+
+struct HookOptions {
+  bool require_registered_accounts = true;  // an unknown account is an error at Begin
+  bool marking = true;                      // false: the same hook with the mark left out, for comparisons and --no-mark
+  int tournament_candidates = 1024;         // M, fixed for a deployment
+  EntropyFloor floor;
+};
+
+struct Choice {
+  uint32_t token = 0;
+  Cause cause = Cause::kFault;
+  int channel = -1;            // the window's channel when marked, else −1
+  uint32_t candidates = 0;     // how many tokens truncation left
+};
+
+class Hook {
+ public:
+  // Runs the built-in self-test first: Internal if this build or machine does not reproduce the format's known answers, so that a server
+  // refuses to start. InvalidArgument: a record that does not validate.
+  static absl::StatusOr<Hook> Create(EpochKeys keys, const HookOptions& options = {});
+
+  // NotFound: the account is not registered. InvalidArgument, PermissionDenied: the parameters (sampling/parameters.h).
+  absl::StatusOr<Request> Begin(const RequestOptions& options) const;
+
+  // The next token. Pure: the state moves in Request::Commit alone. `row` has at least the vocabulary's tokens (rows padded beyond are
+  // never chosen) or names its tokens. InvalidArgument: too few logits. Unavailable: nothing finite in the row.
+  absl::StatusOr<Choice> Choose(const Request& request, const Row& row, RowScratch* scratch) const;
+
+  // For hosts that keep their own sampler and let the logits be changed alone. Partition adds δ to the green tokens' logits; tournament and gumbel,
+  // and every plainly drawn position, leave one token finite: the one Choose gives. logits[0 … size) is changed in place.
+  absl::StatusOr<Choice> Bias(const Request& request, std::span<float> logits, RowScratch* scratch) const;
+
+  const EpochRecord& record() const { return keys_.record; }
+  const std::vector<std::string>& accounts() const { return keys_.accounts; }
+
+ private:
+  struct Position;
+  Hook(EpochKeys keys, const HookOptions& options);
+  Position Locate(const Request& request) const;
+  absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch) const;
+  uint64_t Random(const Request& request, uint32_t draw) const;
+
+  EpochKeys keys_;
+  HookOptions options_;
+  uint64_t red_factor_;
+  std::vector<uint32_t> weights_;  // of the channels
+  Secret32 base_, route_;
+};
+
+// The known answers every hook is tried on when it is made: pseudorandom function, weights, logarithms, one selection of each scheme.
+absl::Status SelfTest();
+
+}  // namespace countermark
+
+#endif  // COUNTERMARK_SAMPLING_HOOK_H_

@@ -1,0 +1,91 @@
+// The state of one request: the tokens it has committed, the windows they made, its keys, and what became of each token.
+#ifndef COUNTERMARK_SAMPLING_REQUEST_H_
+#define COUNTERMARK_SAMPLING_REQUEST_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "countermark/keys/secret.h"
+#include "countermark/mark/scheme.h"
+#include "countermark/sampling/parameters.h"
+
+namespace countermark {
+
+// Why a token carries the mark, or why it does not.
+enum class Cause : uint8_t {
+  kMarked,          // the mark chose it
+  kStart,           // one of the first h tokens: no window
+  kGreedy,          // the policy allows greedy requests, and this is one
+  kRepeatedWindow,  // its window stood earlier in this request
+  kForced,          // one candidate only, or the host put another token in the place of ours
+  kTail,            // tournament: drawn plainly beyond the candidates of the tournament
+  kFault,           // bad logits: drawn plainly from what was good
+  kOff,             // the operator asked for no mark (--no-mark)
+};
+inline constexpr int kCauses = 8;
+const char* CauseName(Cause cause);  // "marked", "start", …
+
+struct TokenCounters {
+  std::array<uint64_t, kCauses> by_cause = {};
+  uint64_t of(Cause cause) const { return by_cause[static_cast<int>(cause)]; }
+  uint64_t total() const;
+};
+
+// What a host says of a request when it begins.
+struct RequestOptions {
+  std::string account;                // label; the empty string is an account too, and must be registered like any other
+  std::string request;                // label of the request, for the request channel
+  SamplingParameters parameters;
+  std::optional<uint64_t> seed;       // plain draws repeat for the same account and seed; none: fresh randomness
+  std::span<const uint32_t> prompt;   // for floored requests: the same prompt gets the same draws
+};
+
+// Made by Hook::Begin. Copyable: a host that clones its sampler clones this. Not thread-safe; distinct requests are independent.
+class Request {
+ public:
+  // Takes the next token of the output, whoever chose it. `cause` is what Hook::Choose said, if the token is the one it chose.
+  void Commit(uint32_t token, Cause cause);
+  // Forgets the last n tokens, counters included. n ≤ size().
+  absl::Status Rollback(size_t n);
+  // Replaces everything committed by `tokens`; the counters count them as kForced from the first that differs from what was
+  // committed here, and keep their causes up to it.
+  void Rebuild(std::span<const uint32_t> tokens);
+
+  size_t size() const { return tokens_.size(); }
+  std::span<const uint32_t> tokens() const { return tokens_; }
+  std::span<const Cause> causes() const { return causes_; }
+  const TokenCounters& counters() const { return counters_; }
+  const SamplingParameters& parameters() const { return parameters_; }
+  bool floored() const { return floored_; }
+
+  // The window of the next token: its h tokens, oldest first, or null before position h.
+  const uint32_t* Window() const;
+  // Whether the next token's window stood at an earlier position. Compared exactly.
+  bool WindowRepeats() const;
+
+ private:
+  friend class Hook;
+  using WindowKey = std::array<uint32_t, kMaxWindow>;
+  explicit Request(int window, const Secret32& sampling_key) : window_(window), sampling_key_(sampling_key) {}
+  WindowKey KeyAt(size_t position) const;
+
+  int window_;
+  SamplingParameters parameters_;
+  bool floored_ = false;
+  std::vector<Secret32> channel_keys_;  // one a channel of the epoch
+  Secret32 sampling_key_;               // of the plain draws
+  std::vector<uint32_t> tokens_;
+  std::vector<Cause> causes_;
+  TokenCounters counters_;
+  absl::flat_hash_map<WindowKey, size_t> first_seen_;  // window → the first position it stood before
+};
+
+}  // namespace countermark
+
+#endif  // COUNTERMARK_SAMPLING_REQUEST_H_
