@@ -252,10 +252,10 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
       }
       if (inside < set.total && DrawTarget(Random(request, kDrawPlain), set.total) >= inside) {
         // Those beyond, ascending: the set less the places in `top`.
-        std::vector<float>& weights = scratch->again_weights;
-        std::vector<uint32_t>& ids = scratch->again_ids;
-        std::vector<float> beyond_weights;
-        std::vector<uint32_t> beyond_ids;
+        std::vector<float>& beyond_weights = scratch->other_weights;
+        std::vector<uint32_t>& beyond_ids = scratch->ids;
+        beyond_weights.clear();
+        beyond_ids.clear();
         for (size_t i = 0, t = 0; i < n; ++i) {
           if (t < top.size() && top[t] == i) {
             ++t;
@@ -264,9 +264,7 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
           beyond_weights.push_back(set.weights[i]);
           beyond_ids.push_back(set.ids[i]);
         }
-        weights = std::move(beyond_weights);
-        ids = std::move(beyond_ids);
-        const CandidateSet beyond = {ids, weights, set.total - inside, RowFault::kNone};
+        const CandidateSet beyond = {beyond_ids, beyond_weights, set.total - inside, RowFault::kNone};
         choice.token = DrawPlainly(beyond, Random(request, kDrawInside));
         choice.cause = Cause::kTail;
         choice.channel = -1;

@@ -179,7 +179,8 @@ size_t TakePrefix(const float* weights, const uint32_t* ids, size_t n, const Mea
 const char* SamplingIsa() { return Best().isa; }
 
 CandidateSet Truncate(const Row& row, const SamplingParameters& parameters, RowScratch* scratch) {
-  CandidateSet set;
+  CandidateSet& set = scratch->last;
+  set = {};
   bool nan = false, infinite = false;
   const float max = Best().max(row.logits, row.size, &nan, &infinite);
   if (max == -kInfinity) {

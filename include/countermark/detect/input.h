@@ -52,7 +52,7 @@ struct InputOptions {
 
 // A record as it was cut out of its file, not yet looked into.
 struct RawRecord {
-  uint32_t file = 0;   // index into the reader's files
+  uint32_t file = 0;   // index into the reader's paths
   uint64_t line = 0;   // where it begins
   uint64_t byte = 0;
   InputFormat format = InputFormat::kText;
@@ -71,6 +71,7 @@ struct InputRecord {
   bool has_prompt = false;
   std::string prompt_text;            // one of the two, as the options name it
   std::vector<uint32_t> prompt_ids;
+  uint64_t error_byte = 0;            // where a record that cannot be read goes wrong, as exactly as is known
 };
 
 // The files behind the arguments: a folder gives every regular file below it, by name, hidden ones left out; "-" is standard input. Each is
@@ -98,6 +99,7 @@ class InputReader {
 
   // The next record, or an error in place of one; false after the last. An empty file is an error with ends_file.
   bool Next(RawRecord* record);
+  const std::vector<std::string>& paths() const { return paths_; }  // all of them; RawRecord::file is an index here
   // Of the files met so far.
   const std::vector<FileSummary>& files() const { return summaries_; }
 
@@ -110,8 +112,8 @@ class InputReader {
   std::unique_ptr<File> current_;
 };
 
-// Looks into a raw record. InvalidArgument says what is wrong and where: "byte 1043: …" for JSON that breaks off there, the member's name
-// and the position of an id that is not one. `path` names the record where it has no id.
+// Looks into a raw record. An error says what is wrong (the member's name, the position of an id that is not one) and leaves its byte in
+// record->error_byte. `path` names the record where it has no id.
 absl::Status ParseRecord(const RawRecord& raw, std::string_view path, const InputOptions& options, InputRecord* record);
 
 }  // namespace countermark

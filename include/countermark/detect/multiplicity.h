@@ -1,4 +1,11 @@
 // Many tests, one verdict: Holm's and Bonferroni's corrections in the log domain, and the ledger of every test that was run.
+//
+// Takes log10 of raw p-values, gives log10 of adjusted ones, each ≤ 0; the verdict "adjusted ≤ α" errs anywhere in the family with
+// probability at most α, whatever the dependence between the tests.
+//
+//   std::vector<double> adjusted = HolmAdjust(log10_p);               // accounts: one p each, {−9, −2, −0.1} → {−8.52, −1.70, −0.1}
+//   TestLedger ledger{.records = 1000, .channels = 2};
+//   double corrected = BonferroniAdjust(-12.0, ledger.Total());       // −12 + log10 2000 = −8.70
 #ifndef COUNTERMARK_DETECT_MULTIPLICITY_H_
 #define COUNTERMARK_DETECT_MULTIPLICITY_H_
 
@@ -9,14 +16,16 @@
 
 namespace countermark {
 
-// Holm's step-down adjusted values: log10 p in, log10 of the adjusted p out, in the same order, each ≤ 0. `family` ≥ log10_p.size() is the
-// number of hypotheses when some were not computed (their p counts as 1).
+// Holm's step-down adjusted values (Holm 1979): with p sorted ascending, adjusted_i = max over j ≤ i of min(1, (family − j + 1)·p_j).
+// log10 p in, log10 of the adjusted p out, in the same order, each ≤ 0; equal p get equal values; −inf (p = 0) stays. `family` ≥ log10_p.size()
+// is the number of hypotheses when some were not computed (their p counts as 1); less, or 0, means the size. NaN and values
+// above 0 count as p = 1. Cost: one sort.
 std::vector<double> HolmAdjust(std::span<const double> log10_p, uint64_t family = 0);
 
-// min(0, log10_p + log10(tests)).
+// min(0, log10_p + log10(tests)); tests = 0 counts as 1, NaN as p = 1.
 double BonferroniAdjust(double log10_p, uint64_t tests);
 
-// How many tests stand behind a verdict: the product of what was varied. Every factor is at least 1.
+// How many tests stand behind a verdict: the product of what was varied. Every factor is at least 1: a 0 counts as 1.
 struct TestLedger {
   uint64_t records = 1;      // records a verdict is given for (documents); 0: unknown, verdicts say "uncorrected"
   uint64_t keys = 1;         // epochs tried
@@ -26,7 +35,7 @@ struct TestLedger {
   uint64_t views = 1;        // raw, cleaned
   uint64_t regions = 1;      // intervals that could have been chosen
   uint64_t tokenizers = 1;
-  // records·keys·schemes·views·regions·tokenizers·(channels + candidates), saturating.
+  // records·keys·schemes·views·regions·tokenizers·(channels + candidates), saturating at 2⁶⁴ − 1.
   uint64_t Total() const;
 };
 

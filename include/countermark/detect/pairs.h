@@ -24,32 +24,54 @@ struct ChannelCount {
   Statistic statistic = 0;
 };
 
-// A set of pairs in the order of their first appearance, as columns, so that wide code can read them.
+// A set of pairs in the order of their first appearance, as columns, so that wide code can read them. Exact: a hash finds candidates for
+// equality, the tokens decide. The hash is keyed afresh in every process, so no text can be written to make the set slow. At most 2³² − 2 pairs
+// (more ends the process; a larger data set is split by its pairs' hash).
 class PairSet {
  public:
+  // 1 ≤ window ≤ kMaxWindow.
   explicit PairSet(int window);
   // Adds the pairs of one output: from position h on, (the h tokens before, the token). A pair that is there already is not added
   // again. A token ≥ kTokenLimit breaks the sequence: no pair may contain it. Returns how many were new.
   size_t Add(std::span<const uint32_t> ids);
   // Makes every window of `prompt` known, so that later Add calls skip pairs with such a window. Call before Add.
   void ExcludeWindowsOf(std::span<const uint32_t> prompt);
-  void Clear();  // keeps the memory
+  // Forgets pairs and excluded windows; keeps the memory. Costs what the last contents were, not what the memory has ever held.
+  void Clear();
 
   int window() const { return window_; }
-  size_t size() const { return token_.size(); }
-  std::span<const uint32_t> token() const { return token_; }
-  // Column j of the windows, j = 0 the oldest token of each.
-  std::span<const uint32_t> window_token(int j) const { return window_token_[j]; }
+  size_t size() const { return size_; }
+  std::span<const uint32_t> token() const { return {token_.data(), size_}; }
+  // Column j of the windows, 0 ≤ j < window(), j = 0 the oldest token of each.
+  std::span<const uint32_t> window_token(int j) const { return {window_token_[j].data(), size_}; }
   // For tests of the calibration alone: keep repeated pairs. Never use it for a verdict.
   void KeepRepeatsForCalibration(bool keep) { keep_repeats_ = keep; }
 
  private:
+  // Open addressing with linear probing. A slot is 0, or 32 bits of hash above (entry + 1); the hash's top bits are the place.
+  struct Table {
+    std::vector<uint64_t> slots;  // the first 2^bits are in use
+    int bits = 0;
+    size_t used = 0;
+    void Reserve(size_t entries);
+    void Clear();
+  };
+
+  template <int kWindow>
+  size_t AddTemplate(std::span<const uint32_t> ids);
+  template <int kWindow>
+  void ExcludeTemplate(std::span<const uint32_t> prompt);
+  template <int kWindow>
+  bool IsExcluded(const uint32_t* window) const;
+
   int window_;
   bool keep_repeats_ = false;
-  std::vector<uint32_t> token_;
+  size_t size_ = 0;
+  std::vector<uint32_t> token_;  // the columns: size_ entries in use
   std::vector<uint32_t> window_token_[kMaxWindow];
-  std::vector<uint32_t> table_;  // open addressing over the columns, entry + 1
-  std::vector<uint32_t> excluded_;  // sorted or hashed windows known from the prompt, window_ words each
+  Table table_;
+  std::vector<uint32_t> excluded_;  // windows known from the prompt, window_ words each
+  Table excluded_table_;
 };
 
 // The channel of every pair. weights: in 1/65536, one a channel, 1…4 channels; with one channel all are 0.
@@ -62,7 +84,13 @@ std::vector<uint32_t> PairsOnChannel(std::span<const uint8_t> channel, int which
 ChannelCount ScoreChannel(const PairSet& pairs, std::span<const uint8_t> channel, int which, const Secret32& key,
                           const MarkParameters& parameters);
 
-// The same for the listed pairs under many keys, one result a key: candidate accounts.
+// Routes and scores in one pass: what RoutePairs and then ScoreChannel for each channel give, in less time. keys: one a channel, in
+// the order of weights. The route key is not read with one channel.
+std::vector<ChannelCount> ScoreAllChannels(const PairSet& pairs, const Secret32& route_key, std::span<const Secret32> keys,
+                                           std::span<const uint32_t> weights, const MarkParameters& parameters);
+
+// The count of the listed pairs under each of many keys, one result a key: candidate accounts. `which`: indices of pairs, those of the account
+// channel. Windows that several pairs share are looked at once. One thread; split `keys` to use more.
 std::vector<ChannelCount> ScoreCandidates(const PairSet& pairs, std::span<const uint32_t> which, std::span<const Secret32> keys,
                                           const MarkParameters& parameters);
 

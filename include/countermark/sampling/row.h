@@ -30,20 +30,21 @@ enum class RowFault {
   kEmpty,     // nothing finite: there is no token to give
 };
 
-// Memory for one row at a time; reused, never shared between threads. Holds nothing secret but what the host put in.
-struct RowScratch {
-  std::vector<float> logits, weights, kept_weights, again_weights, other_weights, spare_weights, sample;
-  std::vector<uint32_t> ids, kept_ids, again_ids, top, words;
-  std::vector<uint8_t> bytes;
-  std::vector<uint64_t> tournament;
-};
-
 // The truncated distribution: weights are integers held exactly in floats (mark/weight.h), none is zero.
 struct CandidateSet {
   std::span<const uint32_t> ids;  // ascending
   std::span<const float> weights;
   uint64_t total = 0;
   RowFault fault = RowFault::kNone;
+};
+
+// Memory for one row at a time; reused, never shared between threads. After a choice it holds the words of the last window's candidates.
+struct RowScratch {
+  CandidateSet last;  // what Truncate gave last
+  std::vector<float> weights, kept_weights, again_weights, other_weights, spare_weights, sample;
+  std::vector<uint32_t> ids, kept_ids, again_ids, top, words;
+  std::vector<uint8_t> bytes;
+  std::vector<uint64_t> tournament;
 };
 
 // Temperature, top-k, top-p, min-p on integer weights. The parameters are those that the policy let through; temperature ≥

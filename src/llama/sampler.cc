@@ -1,0 +1,179 @@
+#include "src/llama/sampler.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+#include "src/base/status_macros.h"
+
+namespace countermark {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct State {
+  std::shared_ptr<const Hook> hook;
+  RequestOptions options;  // `prompt` is set from the member below when it is needed
+  Request request;
+  std::vector<uint32_t> prompt;
+  bool started = false;  // an apply has been seen: what is accepted now is output
+  std::optional<Choice> choice;  // what apply gave for the next position; accept tells whether the host kept it
+  RowScratch scratch;
+  std::vector<float> logits;
+  std::vector<uint32_t> ids;
+  std::vector<uint32_t> order;  // places of the host's candidates by ascending id, when they do not come so
+};
+
+State& StateOf(const llama_sampler* sampler) { return *static_cast<State*>(sampler->ctx); }
+
+const char* Name(const llama_sampler*) { return "countermark"; }
+
+void Accept(llama_sampler* sampler, llama_token token) {
+  State& s = StateOf(sampler);
+  if (!s.started) {
+    s.prompt.push_back(static_cast<uint32_t>(token));
+    return;
+  }
+  const bool ours = s.choice && s.choice->token == static_cast<uint32_t>(token);
+  s.request.Commit(static_cast<uint32_t>(token), ours ? s.choice->cause : Cause::kForced);
+  s.choice.reset();
+}
+
+// The host's candidates as a row with ascending ids. Hosts hand over the whole vocabulary in order, or what their own truncation left, sorted by
+// logit.
+Row RowOf(const llama_token_data_array& candidates, State* s) {
+  const size_t n = candidates.size;
+  s->logits.resize(n);
+  bool whole = true, ascending = true;
+  for (size_t i = 0; i < n; ++i) {
+    s->logits[i] = candidates.data[i].logit;
+    whole &= static_cast<size_t>(candidates.data[i].id) == i;
+  }
+  s->order.clear();
+  if (whole && n >= s->hook->record().vocabulary) return {s->logits.data(), n, nullptr};
+  for (size_t i = 1; i < n; ++i) ascending &= candidates.data[i - 1].id < candidates.data[i].id;
+  s->ids.resize(n);
+  if (!ascending) {
+    s->order.resize(n);
+    std::iota(s->order.begin(), s->order.end(), 0u);
+    std::sort(s->order.begin(), s->order.end(), [&](uint32_t a, uint32_t b) { return candidates.data[a].id < candidates.data[b].id; });
+  }
+  for (size_t i = 0; i < n; ++i) {
+    const llama_token_data& d = candidates.data[ascending ? i : s->order[i]];
+    s->ids[i] = static_cast<uint32_t>(d.id);
+    s->logits[i] = d.logit;
+  }
+  return {s->logits.data(), n, s->ids.data()};
+}
+
+void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
+  if (candidates->size == 0) return;
+  State& s = StateOf(sampler);
+  if (!s.started) {
+    s.started = true;
+    if (s.request.floored()) {
+      // A floored request draws from its prompt, which is known only now.
+      RequestOptions options = s.options;
+      options.prompt = s.prompt;
+      absl::StatusOr<Request> request = s.hook->Begin(options);
+      if (request.ok()) s.request = *std::move(request);
+    }
+  }
+  const Row row = RowOf(*candidates, &s);
+  absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch);
+  if (!choice.ok()) {
+    // Nothing the hook can draw from. The likeliest of what the host gave, whatever it is: serving goes on, and the fault is counted.
+    size_t best = 0;
+    for (size_t i = 1; i < candidates->size; ++i) {
+      if (candidates->data[i].logit > candidates->data[best].logit) best = i;
+    }
+    for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = i == best ? 1.0f : 0.0f;
+    candidates->selected = static_cast<int64_t>(best);
+    Choice fault;
+    fault.token = static_cast<uint32_t>(candidates->data[best].id);
+    fault.cause = Cause::kFault;
+    s.choice = fault;
+    return;
+  }
+  s.choice = *choice;
+  // A terminal sampler leaves normalised probabilities: here those of the truncated, unmarked distribution, which is the truncated set still in
+  // the scratch. Greedy choices have none; the token has all of it.
+  const auto place_of = [&](uint32_t id) -> size_t {
+    if (row.ids == nullptr) return id;
+    const size_t i = static_cast<size_t>(std::lower_bound(s.ids.begin(), s.ids.begin() + static_cast<ptrdiff_t>(candidates->size), id) - s.ids.begin());
+    return s.order.empty() ? i : s.order[i];
+  };
+  for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = 0.0f;
+  const size_t selected = place_of(choice->token);
+  candidates->selected = static_cast<int64_t>(selected);
+  if (s.scratch.last.ids.empty() || choice->candidates <= 1) {
+    candidates->data[selected].p = 1.0f;
+    return;
+  }
+  const float inverse = 1.0f / static_cast<float>(s.scratch.last.total);
+  for (size_t i = 0; i < s.scratch.last.ids.size(); ++i) {
+    candidates->data[place_of(s.scratch.last.ids[i])].p = s.scratch.last.weights[i] * inverse;
+  }
+}
+
+void Reset(llama_sampler* sampler) {
+  State& s = StateOf(sampler);
+  (void)s.request.Rollback(s.request.size());
+  s.prompt.clear();
+  s.started = false;
+  s.choice.reset();
+}
+
+llama_sampler* Clone(const llama_sampler* sampler);
+
+void Free(llama_sampler* sampler) { delete static_cast<State*>(sampler->ctx); }
+
+// libllama's table of functions has grown (6, 10, 12 pointers); ours is padded with nulls, so that a later library finds nulls there too.
+union Table {
+  llama_sampler_i functions;
+  void* padding[32];
+};
+
+Table* TheTable() {
+  static Table table = [] {
+    Table t;
+    std::memset(&t, 0, sizeof t);
+    t.functions.name = Name;
+    t.functions.accept = Accept;
+    t.functions.apply = Apply;
+    t.functions.reset = Reset;
+    t.functions.clone = Clone;
+    t.functions.free = Free;
+    return t;
+  }();
+  return &table;
+}
+
+llama_sampler* Clone(const llama_sampler* sampler) {
+  auto state = std::make_unique<State>(StateOf(sampler));
+  state->scratch.last = {};  // it points into the other's memory
+  return llama_sampler_init(&TheTable()->functions, state.release());
+}
+
+}  // namespace
+
+absl::StatusOr<llama_sampler*> MakeLlamaSampler(std::shared_ptr<const Hook> hook, const RequestOptions& options) {
+  RequestOptions own = options;
+  own.prompt = {};
+  CM_ASSIGN_OR_RETURN(Request request, hook->Begin(own));
+  auto state = std::make_unique<State>(State{std::move(hook), std::move(own), std::move(request), {}, false, {}, {}, {}, {}, {}});
+  llama_sampler* sampler = llama_sampler_init(&TheTable()->functions, state.get());
+  if (sampler == nullptr) return absl::ResourceExhaustedError("libllama gave no sampler");
+  state.release();
+  return sampler;
+}
+
+const Request* LlamaSamplerRequest(const llama_sampler* sampler) {
+  if (sampler == nullptr || sampler->iface != &TheTable()->functions) return nullptr;
+  return &StateOf(sampler).request;
+}
+
+}  // namespace countermark
