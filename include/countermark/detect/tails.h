@@ -10,7 +10,7 @@
 //
 // Accuracy: the relative error of log10 p is below 2e-15 where long double has 64 bits of mantissa or more (x86, AArch64 Linux) and below 1e-12
 // elsewhere, on both sides of the mean, for n up to 2⁵³ and for tails down to 10^−10¹⁵. So log10 p is right to 1e-9, absolute, down to
-// 10^−400,000 (10^−1,000 elsewhere). A call takes one to three microseconds at any n. No global state: safe in any number of threads.
+// 10^−400,000 (10^−1,000 elsewhere). A call takes one to two microseconds at any n. No global state: safe in any number of threads.
 #ifndef COUNTERMARK_DETECT_TAILS_H_
 #define COUNTERMARK_DETECT_TAILS_H_
 

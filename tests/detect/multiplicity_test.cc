@@ -1,0 +1,112 @@
+// Holm against its definition by closed testing (tests/vectors/tails.json), and the laws of corrections.
+#include "countermark/detect/multiplicity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace countermark {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+
+double Number(const json& value) { return value.is_string() ? -kInfinity : value.get<double>(); }
+
+TEST(Holm, IsTheClosureOfBonferroni) {
+  const json vectors = json::parse(std::ifstream(COUNTERMARK_TEST_VECTORS "/tails.json"));
+  ASSERT_GE(vectors["holm"].size(), 50u);
+  for (const json& entry : vectors["holm"]) {
+    std::vector<double> raw;
+    for (const json& value : entry["log10_p"]) raw.push_back(Number(value));
+    const std::vector<double> adjusted = HolmAdjust(raw, entry["family"]);
+    ASSERT_EQ(adjusted.size(), raw.size());
+    for (size_t i = 0; i < raw.size(); ++i) {
+      const double want = Number(entry["adjusted"][i]);
+      if (std::isinf(want)) {
+        EXPECT_EQ(adjusted[i], want) << entry;
+      } else {
+        EXPECT_NEAR(adjusted[i], want, 1e-13) << entry;
+      }
+    }
+  }
+}
+
+TEST(Holm, EdgeCases) {
+  EXPECT_TRUE(HolmAdjust({}).empty());
+  EXPECT_EQ(HolmAdjust(std::vector<double>{-3}), std::vector<double>{-3});
+  EXPECT_EQ(HolmAdjust(std::vector<double>{0, 0}), (std::vector<double>{0, 0}));
+  EXPECT_EQ(HolmAdjust(std::vector<double>{-kInfinity, -1, -kInfinity}), (std::vector<double>{-kInfinity, -1, -kInfinity}));
+  EXPECT_EQ(HolmAdjust(std::vector<double>{std::nan(""), 0.5}), (std::vector<double>{0, 0}));
+  // A family smaller than the list is the list.
+  EXPECT_EQ(HolmAdjust(std::vector<double>{-5, -5}, 1), HolmAdjust(std::vector<double>{-5, -5}));
+  // A million candidates cost six decades.
+  EXPECT_NEAR(HolmAdjust(std::vector<double>{-20}, 1000000)[0], -14, 1e-14);
+  EXPECT_NEAR(HolmAdjust(std::vector<double>{-100000}, kMost)[0], -100000 + 64 * std::log10(2.0), 1e-9);
+}
+
+TEST(Holm, KeepsOrderTiesAndBounds) {
+  std::mt19937_64 random(4);
+  std::uniform_real_distribution<> unit(0, 1);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<double> raw(1 + random() % 60);
+    for (double& value : raw) value = std::floor(-20 * unit(random) * unit(random)) / 2;  // many ties
+    const uint64_t family = round % 2 ? raw.size() + random() % 100 : 0;
+    const std::vector<double> adjusted = HolmAdjust(raw, family);
+    const uint64_t tests = std::max<uint64_t>(family, raw.size());
+    for (size_t i = 0; i < raw.size(); ++i) {
+      ASSERT_LE(adjusted[i], 0);
+      ASSERT_GE(adjusted[i], raw[i]);
+      ASSERT_LE(adjusted[i], BonferroniAdjust(raw[i], tests));  // never worse than Bonferroni
+      for (size_t j = 0; j < raw.size(); ++j) {
+        ASSERT_TRUE(raw[i] > raw[j] || adjusted[i] <= adjusted[j]);
+      }
+    }
+    // The order of the list does not matter.
+    std::vector<double> reversed(raw.rbegin(), raw.rend());
+    reversed = HolmAdjust(reversed, family);
+    std::reverse(reversed.begin(), reversed.end());
+    ASSERT_EQ(reversed, adjusted);
+  }
+}
+
+TEST(Bonferroni, AddsDecades) {
+  EXPECT_DOUBLE_EQ(BonferroniAdjust(-12, 1000), -9);
+  EXPECT_EQ(BonferroniAdjust(-2, 1000), 0);
+  EXPECT_EQ(BonferroniAdjust(-2, 1), -2);
+  EXPECT_EQ(BonferroniAdjust(-2, 0), -2);
+  EXPECT_EQ(BonferroniAdjust(-kInfinity, 5), -kInfinity);
+  EXPECT_EQ(BonferroniAdjust(std::nan(""), 5), 0);
+  EXPECT_EQ(BonferroniAdjust(1, 5), 0);
+}
+
+TEST(TestLedger, MultipliesEveryFactor) {
+  EXPECT_EQ(TestLedger{}.Total(), 1u);
+  EXPECT_EQ((TestLedger{.records = 2, .keys = 3, .channels = 2, .candidates = 5, .schemes = 11, .views = 13, .regions = 17, .tokenizers = 19}.Total()),
+            2u * 3 * 7 * 11 * 13 * 17 * 19);
+}
+
+TEST(TestLedger, CountsAnUnknownFactorAsOne) {
+  EXPECT_EQ((TestLedger{.records = 0, .channels = 2}.Total()), 2u);
+  EXPECT_EQ((TestLedger{.channels = 0, .candidates = 0}.Total()), 1u);
+  EXPECT_EQ((TestLedger{.channels = 0, .candidates = 9}.Total()), 9u);
+}
+
+TEST(TestLedger, Saturates) {
+  EXPECT_EQ((TestLedger{.records = kMost}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = kMost, .keys = 2}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = uint64_t{1} << 32, .regions = uint64_t{1} << 32}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.channels = kMost, .candidates = 1}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = (uint64_t{1} << 32) - 1, .regions = (uint64_t{1} << 32) + 1}.Total()), kMost);  // exactly 2⁶⁴ − 1
+}
+
+}  // namespace
+}  // namespace countermark
