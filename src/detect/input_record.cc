@@ -126,7 +126,8 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
     std::string what = error.what();
     if (size_t at = what.find("column "); at != std::string::npos && what.find(": ", at) != std::string::npos) what.erase(0, what.find(": ", at) + 2);
     if (size_t at = what.find("; last read"); at != std::string::npos) what.erase(at);
-    wrong = Cat("byte ", raw_.byte + (position > 0 ? position - 1 : 0), ": not JSON: ", what);
+    wrong = Cat("not JSON: ", what);
+    record_->error_byte = raw_.byte + (position > 0 ? position - 1 : 0);
     return false;
   }
 
@@ -239,6 +240,7 @@ absl::Status ParseRow(const RawRecord& raw, const InputOptions& options, InputRe
 
 absl::Status ParseRecord(const RawRecord& raw, std::string_view path, const InputOptions& options, InputRecord* record) {
   *record = InputRecord();
+  record->error_byte = raw.byte;
   record->has_ids = options.wants_ids();
   absl::Status status = raw.error;
   if (status.ok() && raw.format == InputFormat::kText) {

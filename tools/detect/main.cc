@@ -1,0 +1,201 @@
+// watermark-detect: does a text, or a set of texts, carry a mark, and whose.
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+#include "countermark/detect/pairs.h"
+#include "src/base/status_macros.h"
+#include "src/base/strings.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/output.h"
+#include "tools/cli/progress.h"
+#include "tools/detect/run.h"
+
+namespace countermark::detect_tool {
+
+std::string_view OverallVerdict(const Run& run, double min_coverage) {
+  switch (ExitOf(run, min_coverage)) {
+    case cli::kEvidence:
+      return "marked";
+    case cli::kNoEvidence:
+      return "no evidence";
+    default:
+      return "inconclusive";
+  }
+}
+
+cli::ExitCode ExitOf(const Run& run, double min_coverage) {
+  if (run.incomplete || run.coverage() < min_coverage) return cli::kIncomplete;
+  if (run.pooled_verdict == RecordVerdict::kMarked || run.marked > 0) return cli::kEvidence;
+  return run.pooled_verdict == RecordVerdict::kInconclusive ? cli::kIncomplete : cli::kNoEvidence;
+}
+
+namespace {
+
+constexpr uint64_t kErrorsSaid = 100;
+
+// Takes the records in order: says errors, writes results, fills the pool.
+class Sink {
+ public:
+  Sink(const cli::Program& program, const Options& options, const Setup& setup, const InputReader& reader, Run* run, cli::Progress* progress)
+      : program_(program), options_(options), setup_(setup), reader_(reader), run_(run), progress_(progress), report_(options, setup),
+        out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
+
+  absl::Status Begin() {
+    if (!options_.report.empty()) {  // made now, so that a taken path is known before the work is done
+      CM_ASSIGN_OR_RETURN(cli::Output file, cli::Output::Create(options_.report));
+      report_file_.emplace(std::move(file));
+    }
+    if (options_.json) return out_.Write(JsonHead(options_, setup_));
+    if (!options_.jsonl) return out_.Write(TableHead(setup_.detector, color_));
+    return absl::OkStatus();
+  }
+
+  absl::Status Take(Item& item) {
+    if (!item.status.ok()) SayError(item);
+    if (item.raw.ends_file) {
+      run_->incomplete = true;
+      return absl::OkStatus();
+    }
+    progress_->Add(1);
+    ++run_->records;
+    if (options_.records && run_->records == *options_.records + 1) {
+      progress_->Clear();
+      program_.Error(Cat("there are more records than --records ", *options_.records, " said: the verdicts are not corrected for all of them"));
+      run_->incomplete = true;
+    }
+    RecordVerdict verdict = RecordVerdict::kInconclusive;
+    if (item.status.ok()) {
+      verdict = setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
+      run_->marked += verdict == RecordVerdict::kMarked;
+      run_->too_short += item.result.scored == 0;
+      Pool(item);
+    } else {
+      ++run_->unreadable;
+    }
+    if (report_file_) report_.Add(item, run_->records);
+    return Show(item, verdict);
+  }
+
+  absl::Status End() {
+    run_->pooled = pooled_records_ == 1 ? std::move(only_) : setup_.detector.Score(pool_);
+    run_->pooled_verdict = setup_.detector.Judge(run_->pooled, run_->ledger, options_.alpha, /*of_record=*/false);
+    if (report_file_ && run_->records > 0) CM_RETURN_IF_ERROR(report_.Write(*run_, reader_, *report_file_));
+    if (options_.json) {
+      CM_RETURN_IF_ERROR(out_.Write(JsonTail(*run_, options_, setup_)));
+    } else if (!options_.jsonl) {
+      CM_RETURN_IF_ERROR(out_.Write("\n" + Summary(*run_, options_, setup_, color_)));
+    }
+    return out_.Commit();
+  }
+
+ private:
+  void SayError(const Item& item) {
+    RunError error{reader_.paths()[item.raw.file], item.raw.line, item.record.error_byte, std::string(item.status.message())};
+    ++run_->errors;
+    if (run_->errors <= kErrorsSaid) {
+      progress_->Clear();
+      program_.Error(Cat(error.file, ":", error.line, ": byte ", error.byte, ": ", error.message));
+    } else if (run_->errors == kErrorsSaid + 1) {
+      progress_->Clear();
+      program_.Note("further errors are counted and not said");
+    }
+    if (run_->first_errors.size() < kKeptErrors) run_->first_errors.push_back(std::move(error));
+  }
+
+  // Pairs distinct over the whole input. A single record's pool is the record itself, which has been scored.
+  void Pool(Item& item) {
+    if (++pooled_records_ == 1) only_ = item.result;
+    if (item.record.has_prompt) pool_.ExcludeWindowsOf(item.record.prompt_ids);
+    pool_.Add(item.record.ids);
+  }
+
+  absl::Status Show(const Item& item, RecordVerdict verdict) {
+    line_.clear();
+    if (options_.json || options_.jsonl) {
+      if (options_.json && run_->records > 1) line_ += ",\n";
+      AppendRecordJson(item, setup_.detector, verdict, item.status.ok() ? run_->ledger.Total() : 0, &line_);
+      if (options_.jsonl) line_ += '\n';
+    } else {
+      line_ = TableRow(item, setup_.detector, verdict, color_);
+    }
+    return out_.Write(line_);
+  }
+
+  const cli::Program& program_;
+  const Options& options_;
+  const Setup& setup_;
+  const InputReader& reader_;
+  Run* run_;
+  cli::Progress* progress_;
+  ReportWriter report_;
+  std::optional<cli::Output> report_file_;
+  cli::Output out_;
+  PairSet pool_;
+  uint64_t pooled_records_ = 0;
+  DetectionResult only_;
+  std::string line_;
+  const bool color_;
+};
+
+// How many records verdicts are given for: what was counted, or more if the operator says so; 0 if nobody knows.
+absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files, const Options& options, uint64_t* counted) {
+  *counted = 0;
+  if (!InputsAreCountable(files)) return options.records.value_or(0);
+  CM_ASSIGN_OR_RETURN(*counted, CountRecords(files, options.input));
+  if (options.limit > 0) *counted = std::min(*counted, options.limit);
+  if (options.records && *options.records < *counted) {
+    return absl::InvalidArgumentError(Cat("--records is ", *options.records, ", and the input holds ", *counted));
+  }
+  return std::max<uint64_t>(options.records.value_or(*counted), 1);
+}
+
+absl::Status Detect(const cli::Program& program, const Options& options, Run* run) {
+  CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(options.files));
+  CM_ASSIGN_OR_RETURN(const Setup setup, MakeSetup(options));
+  for (const std::string& account : options.accounts) {
+    if (setup.registered.empty()) break;  // an exported key does not say
+    if (std::find(setup.registered.begin(), setup.registered.end(), account) == setup.registered.end()) {
+      program.Warn(Cat("account '", account, "' is not registered there; it is tested all the same"));
+    }
+  }
+  uint64_t counted = 0;
+  CM_ASSIGN_OR_RETURN(const uint64_t records, CountForVerdicts(files, options, &counted));
+  run->ledger = setup.detector.Ledger(records);
+  cli::Progress progress(program, "records", counted != 0 ? counted : records);
+  InputReader reader(std::move(files), options.input);
+  Sink sink(program, options, setup, reader, run, &progress);
+  CM_RETURN_IF_ERROR(sink.Begin());
+  PipelineOptions pipeline;
+  pipeline.input = options.input;
+  pipeline.limit = options.limit;
+  pipeline.threads = options.threads;
+  CM_RETURN_IF_ERROR(RunPipeline(reader, setup.detector, setup.tokenizer.get(), pipeline, [&sink](Item& item) { return sink.Take(item); }));
+  progress.Finish();
+  CM_RETURN_IF_ERROR(sink.End());
+  if (options.jsonl) {
+    std::string summary = Summary(*run, options, setup, program.ColorErr());
+    std::fwrite(summary.data(), 1, summary.size(), stderr);
+  }
+  if (!options.report.empty() && run->records > 0) program.Note(Cat("signed report: ", options.report));
+  if (run->records == 0) return absl::InvalidArgumentError("there is no record in the input");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace countermark::detect_tool
+
+int main(int argc, char** argv) {
+  using namespace countermark;
+  cli::Program program("watermark-detect", "Tests whether texts carry a watermark, and names the account whose answers they are.");
+  detect_tool::Options options;
+  detect_tool::AddOptions(program, &options);
+  if (std::optional<int> exit = program.Parse(argc, argv)) return *exit;
+  if (absl::Status status = detect_tool::Settle(argc, argv, &options); !status.ok()) {
+    return program.Fail(status, "see 'watermark-detect --help'");
+  }
+  detect_tool::Run run;
+  if (absl::Status status = detect_tool::Detect(program, options, &run); !status.ok()) return program.Fail(status);
+  return detect_tool::ExitOf(run, options.min_coverage);
+}

@@ -1,0 +1,55 @@
+// The options of watermark-detect, as they were given.
+#ifndef COUNTERMARK_TOOLS_DETECT_OPTIONS_H_
+#define COUNTERMARK_TOOLS_DETECT_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "countermark/detect/input.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/passphrase.h"
+
+namespace countermark::detect_tool {
+
+struct Options {
+  std::vector<std::string> files;
+
+  std::string epoch_key, keystore, bundle;
+  std::string epoch;
+  cli::PassphraseOptions passphrase;
+  std::vector<std::string> accounts;
+  std::string accounts_file;
+  bool registered_accounts = false;
+
+  // Only with a bare key; with a record they may repeat what it says.
+  std::optional<std::string> scheme, weights;
+  std::optional<int> window, green, layers;
+  std::optional<double> delta;
+  std::optional<uint32_t> vocabulary;
+
+  std::string tokenizer;
+  InputOptions input;
+  std::string format = "auto";
+  std::optional<uint64_t> records;
+  uint64_t limit = 0;
+
+  double alpha = 1e-6;
+  double min_coverage = 0.95;
+  bool json = false;
+  bool jsonl = false;
+  std::string report;
+  std::string signing_keystore;
+  uint64_t commitments_published = 0;
+  int threads = 0;
+};
+
+void AddOptions(cli::Program& program, Options* options);
+
+// After Parse: what CLI11 cannot check. Names --account took that are files, formats, combinations. InvalidArgument.
+absl::Status Settle(int argc, char** argv, Options* options);
+
+}  // namespace countermark::detect_tool
+
+#endif  // COUNTERMARK_TOOLS_DETECT_OPTIONS_H_

@@ -1,0 +1,187 @@
+#include "tools/detect/pipeline.h"
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "src/base/status_macros.h"
+
+namespace countermark::detect_tool {
+namespace {
+
+// Records travel in batches, so that locks cost nothing: so many records, or so many bytes.
+constexpr size_t kBatchRecords = 64;
+constexpr size_t kBatchBytes = 1 << 18;
+
+struct Batch {
+  std::vector<Item> items;
+  bool done = false;
+};
+
+// One worker's tools; its memory is reused from record to record.
+class Scorer {
+ public:
+  Scorer(const Detector& detector, const Tokenizer* tokenizer, const InputOptions& input, const std::vector<std::string>& paths)
+      : detector_(detector), tokenizer_(tokenizer), input_(input), paths_(paths), pairs_(detector.window()) {}
+
+  void Work(Item& item) {
+    if (item.raw.ends_file) {
+      item.record.error_byte = item.raw.byte;
+      item.status = item.raw.error;
+      return;
+    }
+    item.status = Score(item);
+    item.raw.bytes = std::string();
+    item.raw.cells.clear();
+    item.record.text = std::string();
+    item.record.prompt_text = std::string();
+  }
+
+ private:
+  absl::Status Score(Item& item) {
+    InputRecord& record = item.record;
+    CM_RETURN_IF_ERROR(ParseRecord(item.raw, paths_[item.raw.file], input_, &record));
+    if (!record.has_ids) {
+      if (tokenizer_ == nullptr) return absl::InvalidArgumentError("this is text, and no --tokenizer was given");
+      CM_RETURN_IF_ERROR(tokenizer_->Encode(record.text, &tokens_));
+      record.ids.assign(tokens_.ids.begin(), tokens_.ids.end());
+    }
+    if (record.has_prompt && record.prompt_ids.empty() && !record.prompt_text.empty()) {
+      CM_RETURN_IF_ERROR(tokenizer_->Encode(record.prompt_text, &tokens_));
+      record.prompt_ids.assign(tokens_.ids.begin(), tokens_.ids.end());
+    }
+    CM_RETURN_IF_ERROR(detector_.CheckIds(record.ids));
+    pairs_.Clear();
+    if (record.has_prompt) pairs_.ExcludeWindowsOf(record.prompt_ids);
+    pairs_.Add(record.ids);
+    item.result = detector_.Score(pairs_);
+    return absl::OkStatus();
+  }
+
+  const Detector& detector_;
+  const Tokenizer* tokenizer_;
+  const InputOptions& input_;
+  const std::vector<std::string>& paths_;
+  PairSet pairs_;
+  TokenizedText tokens_;
+};
+
+// Batches in order; workers take them, the caller's thread adds at the back and waits for the front.
+class Queue {
+ public:
+  void Add(std::shared_ptr<Batch> batch) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    waiting_.push_back(std::move(batch));
+    work_.notify_one();
+  }
+  std::shared_ptr<Batch> Take() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    work_.wait(lock, [this] { return !waiting_.empty() || closed_; });
+    if (waiting_.empty()) return nullptr;
+    std::shared_ptr<Batch> batch = std::move(waiting_.front());
+    waiting_.pop_front();
+    return batch;
+  }
+  void Done(Batch& batch) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    batch.done = true;
+    done_.notify_one();
+  }
+  void WaitFor(const Batch& batch) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [&batch] { return batch.done; });
+  }
+  bool IsDone(const Batch& batch) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return batch.done;
+  }
+  void Close() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+    waiting_.clear();
+    work_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable done_;
+  std::deque<std::shared_ptr<Batch>> waiting_;
+  bool closed_ = false;
+};
+
+// The next batch; null at the end of the input or of the limit.
+std::shared_ptr<Batch> ReadBatch(InputReader& reader, uint64_t limit, uint64_t* read) {
+  auto batch = std::make_shared<Batch>();
+  size_t bytes = 0;
+  while (batch->items.size() < kBatchRecords && bytes < kBatchBytes && (limit == 0 || *read < limit)) {
+    Item item;
+    if (!reader.Next(&item.raw)) break;
+    if (!item.raw.ends_file) ++*read;
+    bytes += item.raw.bytes.size();
+    for (const std::string& cell : item.raw.cells) bytes += cell.size();
+    batch->items.push_back(std::move(item));
+  }
+  return batch->items.empty() ? nullptr : batch;
+}
+
+}  // namespace
+
+absl::Status RunPipeline(InputReader& reader, const Detector& detector, const Tokenizer* tokenizer, const PipelineOptions& options,
+                         const std::function<absl::Status(Item&)>& sink) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = options.threads > 0 ? options.threads : cores;
+  const std::vector<std::string>& paths = reader.paths();
+  uint64_t read = 0;
+  if (threads == 1) {
+    Scorer scorer(detector, tokenizer, options.input, paths);
+    while (std::shared_ptr<Batch> batch = ReadBatch(reader, options.limit, &read)) {
+      for (Item& item : batch->items) {
+        scorer.Work(item);
+        CM_RETURN_IF_ERROR(sink(item));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  Queue queue;
+  std::vector<std::thread> workers;
+  for (int i = 0; i < threads; ++i) {
+    workers.emplace_back([&] {
+      Scorer scorer(detector, tokenizer, options.input, paths);
+      while (std::shared_ptr<Batch> batch = queue.Take()) {
+        for (Item& item : batch->items) scorer.Work(item);
+        queue.Done(*batch);
+      }
+    });
+  }
+  std::deque<std::shared_ptr<Batch>> in_flight;
+  const size_t bound = static_cast<size_t>(threads) * 4;
+  bool more = true;
+  absl::Status status;
+  while (status.ok() && (more || !in_flight.empty())) {
+    // Keep the workers fed first, then give out what is ready.
+    while (more && in_flight.size() < bound) {
+      std::shared_ptr<Batch> batch = ReadBatch(reader, options.limit, &read);
+      more = batch != nullptr;
+      if (!more) break;
+      in_flight.push_back(batch);
+      queue.Add(std::move(batch));
+      if (queue.IsDone(*in_flight.front())) break;
+    }
+    if (in_flight.empty()) continue;
+    queue.WaitFor(*in_flight.front());
+    for (Item& item : in_flight.front()->items) {
+      status = sink(item);
+      if (!status.ok()) break;
+    }
+    in_flight.pop_front();
+  }
+  queue.Close();
+  for (std::thread& worker : workers) worker.join();
+  return status;
+}
+
+}  // namespace countermark::detect_tool

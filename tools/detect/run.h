@@ -1,0 +1,84 @@
+// What a run of the detector came to, and how it is shown.
+#ifndef COUNTERMARK_TOOLS_DETECT_RUN_H_
+#define COUNTERMARK_TOOLS_DETECT_RUN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "countermark/detect/detector.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/output.h"
+#include "tools/detect/options.h"
+#include "tools/detect/pipeline.h"
+#include "tools/detect/setup.h"
+
+namespace countermark::detect_tool {
+
+struct RunError {
+  std::string file;
+  uint64_t line = 0;
+  uint64_t byte = 0;
+  std::string message;
+};
+
+struct Run {
+  TestLedger ledger;
+  uint64_t records = 0;     // met, the unreadable ones among them
+  uint64_t unreadable = 0;
+  uint64_t too_short = 0;   // read, and no pair in them
+  uint64_t marked = 0;      // with a verdict of their own
+  uint64_t errors = 0;      // unreadable records and files that broke off
+  std::vector<RunError> first_errors;   // at most kKeptErrors
+  bool incomplete = false;  // a file broke off, or more records came than --records said
+  DetectionResult pooled;
+  RecordVerdict pooled_verdict = RecordVerdict::kInconclusive;
+
+  double coverage() const { return records == 0 ? 1.0 : static_cast<double>(records - unreadable) / static_cast<double>(records); }
+};
+
+inline constexpr size_t kKeptErrors = 1000;
+
+// Of the run as a whole, from the pooled test and the records'.
+std::string_view OverallVerdict(const Run& run, double min_coverage);
+cli::ExitCode ExitOf(const Run& run, double min_coverage);
+
+// ---- JSON (json.cc) --------------------------------------------------------------------------------------------------------------
+// One record as one object, without a line end. An unreadable one has scored 0, no tests and a member "error".
+void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict verdict, uint64_t tests_counted, std::string* out);
+// What stands before and behind the records in the one object of --json.
+std::string JsonHead(const Options& options, const Setup& setup);
+std::string JsonTail(const Run& run, const Options& options, const Setup& setup);
+
+// ---- Table (table.cc) ------------------------------------------------------------------------------------------------------------
+std::string TableHead(const Detector& detector, bool color);
+std::string TableRow(const Item& item, const Detector& detector, RecordVerdict verdict, bool color);
+// The pooled test, the tests counted and the coverage, for people.
+std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color);
+
+// ---- Report (report.cc) ----------------------------------------------------------------------------------------------------------
+// Collects what the signed report says of each record; writes it when the run is over.
+class ReportWriter {
+ public:
+  ReportWriter(const Options& options, const Setup& setup) : options_(options), setup_(setup) {}
+  void Add(const Item& item, uint64_t position);
+  // `out` is a new file, which is committed.
+  absl::Status Write(const Run& run, const InputReader& reader, cli::Output& out) const;
+
+ private:
+  struct RecordTests {
+    uint64_t position;
+    std::string id;
+    DetectionResult result;
+  };
+  const Options& options_;
+  const Setup& setup_;
+  std::vector<RecordTests> records_;
+  std::vector<uint64_t> unreadable_;  // per file
+  uint64_t left_out_ = 0;             // records whose tests are not listed
+  uint64_t listed_ = 0;               // tests
+};
+
+}  // namespace countermark::detect_tool
+
+#endif  // COUNTERMARK_TOOLS_DETECT_RUN_H_

@@ -1,0 +1,146 @@
+#include "tools/detect/setup.h"
+
+#include <sys/stat.h>
+
+#include <string_view>
+
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+#include "src/base/strings.h"
+
+namespace countermark::detect_tool {
+namespace {
+
+constexpr size_t kMaxAccountsFile = size_t{256} << 20;
+
+bool Exists(const std::string& path) {
+  struct stat info = {};
+  return stat(path.c_str(), &info) == 0;
+}
+
+// A key without a record: the flags say how the texts are marked.
+absl::StatusOr<EpochKeys> BareKey(const Options& o) {
+  CM_ASSIGN_OR_RETURN(Secret32 key, ReadBareKey(o.epoch_key));
+  if (!o.epoch.empty()) return absl::InvalidArgumentError(Cat("--epoch '", o.epoch, "' was given, and '", o.epoch_key, "' has no record that names one"));
+  EpochRecord record;
+  if (o.scheme) {
+    CM_ASSIGN_OR_RETURN(record.mark.scheme, ParseScheme(*o.scheme));
+  }
+  if (o.weights) {
+    CM_ASSIGN_OR_RETURN(record.channels, ParseChannels(*o.weights));
+  }
+  record.mark.window = o.window.value_or(record.mark.window);
+  record.mark.green = o.green.value_or(record.mark.green);
+  record.mark.layers = o.layers.value_or(record.mark.layers);
+  record.mark.delta = o.delta.value_or(record.mark.delta);
+  if (!(record.mark.delta > 0 && record.mark.delta <= 16)) return absl::InvalidArgumentError(Cat("delta is ", record.mark.delta, ", and must be above 0 and at most 16"));
+  record.vocabulary = o.vocabulary.value_or(0);
+  return EpochKeys{std::move(record), std::move(key), {}};
+}
+
+absl::Status Conflict(std::string_view flag, std::string_view given, std::string_view recorded) {
+  return absl::InvalidArgumentError(Cat(flag, " ", given, " conflicts with the epoch record, which says ", recorded));
+}
+
+std::string WeightsText(const std::vector<ChannelSpec>& channels) {
+  std::string text;
+  for (const ChannelSpec& channel : channels) text += Cat(text.empty() ? "" : ", ", channel.name, " ", channel.weight, "/65536");
+  return text;
+}
+
+// Flags may repeat what the record says and may say nothing else.
+absl::Status CheckAgainstRecord(const Options& o, const EpochRecord& record) {
+  const MarkParameters& mark = record.mark;
+  if (o.scheme) {
+    CM_ASSIGN_OR_RETURN(const Scheme scheme, ParseScheme(*o.scheme));
+    if (scheme != mark.scheme) return Conflict("--scheme", *o.scheme, SchemeName(mark.scheme));
+  }
+  if (o.window && *o.window != mark.window) return Conflict("--window", Cat(*o.window), Cat(mark.window));
+  if (o.green && *o.green != mark.green) return Conflict("--green", Cat(*o.green), Cat(mark.green));
+  if (o.layers && *o.layers != mark.layers) return Conflict("--layers", Cat(*o.layers), Cat(mark.layers));
+  if (o.delta && *o.delta != mark.delta) return Conflict("--delta", Cat(*o.delta), Cat(mark.delta));
+  if (o.vocabulary && *o.vocabulary != record.vocabulary) return Conflict("--vocabulary", Cat(*o.vocabulary), Cat(record.vocabulary));
+  if (o.weights) {
+    CM_ASSIGN_OR_RETURN(const std::vector<ChannelSpec> channels, ParseChannels(*o.weights));
+    bool equal = channels.size() == record.channels.size();
+    for (size_t i = 0; equal && i < channels.size(); ++i) equal = channels[i].weight == record.channels[i].weight;
+    if (!equal) return Conflict("--weights", *o.weights, WeightsText(record.channels));
+  }
+  if (!o.epoch.empty() && o.epoch != record.epoch) return Conflict("--epoch", Cat("'", o.epoch, "'"), Cat("'", record.epoch, "'"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<KeyStore> OpenStore(const std::string& path, const Options& options) {
+  CM_ASSIGN_OR_RETURN(SecretBytes passphrase, ReadPassphrase(options.passphrase.source, Cat("passphrase of ", path, ": ")));
+  return KeyStore::Open(path, passphrase);
+}
+
+absl::StatusOr<std::vector<std::string>> ReadAccounts(const std::string& path) {
+  CM_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kMaxAccountsFile));
+  std::vector<std::string> accounts;
+  size_t line = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    ++line;
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view name(text.data() + begin, end - begin);
+    begin = end + 1;
+    if (name.ends_with('\r')) name.remove_suffix(1);
+    if (name.empty()) continue;
+    const absl::Status valid = ValidateLabel("the account's name", name);
+    if (!valid.ok()) return absl::InvalidArgumentError(Cat(path, ":", line, ": ", std::string(valid.message())));
+    accounts.emplace_back(name);
+  }
+  if (accounts.empty()) return absl::InvalidArgumentError(Cat("'", path, "': no accounts in this file"));
+  return accounts;
+}
+
+}  // namespace
+
+absl::StatusOr<Setup> MakeSetup(const Options& o) {
+  std::optional<KeyStore> store;
+  std::optional<EpochKeys> keys;
+  bool has_record = true;
+  if (!o.keystore.empty()) {
+    CM_ASSIGN_OR_RETURN(store, OpenStore(o.keystore, o));
+    CM_ASSIGN_OR_RETURN(keys, store->Epoch(o.epoch));
+  } else if (!o.bundle.empty()) {
+    CM_ASSIGN_OR_RETURN(SecretBytes passphrase, ReadPassphrase(o.passphrase.source, Cat("passphrase of ", o.bundle, ": ")));
+    CM_ASSIGN_OR_RETURN(keys, OpenBundle(o.bundle, passphrase));
+  } else if (Exists(o.epoch_key + ".json")) {
+    CM_ASSIGN_OR_RETURN(keys, ReadExport(o.epoch_key));
+  } else {
+    CM_ASSIGN_OR_RETURN(keys, BareKey(o));
+    has_record = false;
+  }
+  if (has_record) CM_RETURN_IF_ERROR(CheckAgainstRecord(o, keys->record));
+  if (!o.report.empty()) {
+    if (!o.signing_keystore.empty()) {
+      CM_ASSIGN_OR_RETURN(store, OpenStore(o.signing_keystore, o));
+    }
+    CM_RETURN_IF_ERROR(store->SigningKey().status());  // before the work, not after it
+  }
+
+  std::vector<std::string> accounts = o.accounts;
+  if (!o.accounts_file.empty()) {
+    CM_ASSIGN_OR_RETURN(accounts, ReadAccounts(o.accounts_file));
+  }
+  if (o.registered_accounts) {
+    accounts = keys->accounts;
+    if (accounts.empty()) return absl::InvalidArgumentError("--registered-accounts: no accounts are registered there");
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (!o.tokenizer.empty()) {
+    CM_ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(o.tokenizer));
+    const std::string& recorded = keys->record.tokenizer_sha256;
+    if (has_record && recorded != tokenizer->sha256()) {
+      return absl::InvalidArgumentError(
+          Cat("'", o.tokenizer, "' is not the epoch's tokenizer: its SHA-256 is ", tokenizer->sha256(), ", and the epoch record says ", recorded));
+    }
+    if (!has_record && keys->record.vocabulary == 0) keys->record.vocabulary = tokenizer->vocabulary();
+  }
+  CM_ASSIGN_OR_RETURN(Detector detector, Detector::Create(*keys, std::move(accounts)));
+  return Setup{std::move(store), has_record, std::move(keys->accounts), std::move(tokenizer), std::move(detector)};
+}
+
+}  // namespace countermark::detect_tool

@@ -1,0 +1,120 @@
+// The table a person reads.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "src/base/strings.h"
+#include "tools/detect/run.h"
+
+namespace countermark::detect_tool {
+namespace {
+
+constexpr size_t kIdWidth = 32;
+constexpr size_t kAccountWidth = 24;
+constexpr size_t kAccountsShown = 10;
+
+// Number of columns of UTF-8 text, near enough for a table: code points.
+size_t Columns(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+// Padded or cut to a width; control characters, which could drive a terminal, become '?'.
+std::string Fit(std::string_view text, size_t width) {
+  std::string clean;
+  for (char c : text) clean += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  if (Columns(clean) > width) {  // the end of a path says more than its beginning
+    while (Columns(clean) > width - 1) {
+      clean.erase(0, 1);
+      while (!clean.empty() && (static_cast<unsigned char>(clean[0]) & 0xC0) == 0x80) clean.erase(0, 1);
+    }
+    clean = "…" + clean;
+  }
+  return clean + std::string(width - Columns(clean), ' ');
+}
+
+std::string Right(std::string_view text, size_t width) {
+  const size_t columns = Columns(text);
+  return columns < width ? std::string(width - columns, ' ') + std::string(text) : std::string(text);
+}
+
+std::string Thousands(uint64_t value) {
+  std::string digits = std::to_string(value);
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string Log(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.2f", value == 0 ? 0.0 : value);
+  return text;
+}
+
+std::string PaintVerdict(std::string_view verdict, bool color) {
+  const std::string_view style = verdict == "marked" ? "1;31" : verdict == "no evidence" ? "32" : "33";
+  return cli::Paint(verdict, style, color);
+}
+
+// Candidates by their p, smallest first; equal ones in the order given.
+std::vector<size_t> Ranked(const std::vector<AccountTest>& accounts, size_t how_many) {
+  std::vector<size_t> order(accounts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  how_many = std::min(how_many, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(how_many), order.end(), [&](size_t a, size_t b) {
+    return accounts[a].log10_p != accounts[b].log10_p ? accounts[a].log10_p < accounts[b].log10_p : a < b;
+  });
+  order.resize(how_many);
+  return order;
+}
+
+}  // namespace
+
+std::string TableHead(const Detector& detector, bool color) {
+  std::string head = Fit("record", kIdWidth) + Right("pairs", 10) + Right("base log10 p", 14);
+  if (!detector.accounts().empty()) head += "  " + Fit("nearest account", kAccountWidth) + Right("log10 p", 11) + Right("adjusted", 11);
+  return cli::Paint(head + "  verdict", "1", color) + "\n";
+}
+
+std::string TableRow(const Item& item, const Detector& detector, RecordVerdict verdict, bool color) {
+  std::string row = Fit(item.record.id, kIdWidth);
+  if (!item.status.ok()) return row + "  " + cli::Paint("unreadable", "33", color) + "\n";
+  row += Right(Thousands(item.result.scored), 10) + Right(Log(item.result.channels[0].log10_p), 14);
+  if (!item.result.accounts.empty()) {
+    const size_t best = Ranked(item.result.accounts, 1)[0];
+    const AccountTest& test = item.result.accounts[best];
+    row += "  " + Fit(detector.accounts()[best], kAccountWidth) + Right(Log(test.log10_p), 11) + Right(Log(test.log10_p_adjusted), 11);
+  }
+  return row + "  " + PaintVerdict(RecordVerdictName(verdict), color) + "\n";
+}
+
+std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color) {
+  const Detector& detector = setup.detector;
+  const uint64_t tests = Detector::Multiplier(run.ledger, false);
+  std::string text = cli::Paint(Cat("pooled: ", Thousands(run.pooled.scored), " distinct pairs of ", Thousands(run.records - run.unreadable), " records"), "1", color) + "\n";
+  for (const ChannelTest& test : run.pooled.channels) {
+    text += "  " + Fit(test.name, kAccountWidth) + Right(Thousands(test.count.scored), 12) + " pairs  log10 p " + Right(Log(test.log10_p), 11) +
+            "  corrected " + Right(Log(BonferroniAdjust(test.log10_p, tests)), 11) + "  log10 e " + Log(test.log10_e) + "\n";
+  }
+  if (!run.pooled.accounts.empty()) {
+    const std::vector<size_t> ranked = Ranked(run.pooled.accounts, kAccountsShown);
+    text += Cat("  accounts, Holm over ", Thousands(run.pooled.accounts.size()), run.pooled.accounts.size() == 1 ? " candidate" : " candidates",
+                ranked.size() < run.pooled.accounts.size() ? Cat("; the nearest ", ranked.size()) : "", ":\n");
+    for (const size_t i : ranked) {
+      const AccountTest& test = run.pooled.accounts[i];
+      const double corrected = BonferroniAdjust(test.log10_p_adjusted, tests);
+      const bool named = corrected <= std::log10(options.alpha);
+      text += "  " + cli::Paint(Fit(detector.accounts()[i], kAccountWidth), named ? "1;31" : "0", color && named) + Right(Thousands(test.count.scored), 12) +
+              " pairs  log10 p " + Right(Log(test.log10_p), 11) + "  corrected " + Right(Log(corrected), 11) + (named ? "  named" : "") + "\n";
+    }
+  }
+  char alpha[32];
+  std::snprintf(alpha, sizeof alpha, "%g", options.alpha);
+  text += Cat("tests counted: ", Thousands(run.ledger.Total()), run.ledger.records == 0 ? " a record, and the number of records is not known" : "", "; alpha ", alpha, "\n");
+  text += Cat("coverage: ", Thousands(run.records - run.unreadable), " of ", Thousands(run.records), " records read, ", Thousands(run.too_short), " of them too short to score",
+              run.incomplete ? "; the input is incomplete" : "", "\n");
+  text += "verdict: " + PaintVerdict(OverallVerdict(run, options.min_coverage), color);
+  if (run.ledger.records != 0) text += Cat("; records marked on their own: ", Thousands(run.marked));
+  return text + "\n";
+}
+
+}  // namespace countermark::detect_tool
