@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -55,6 +56,31 @@ TEST(SelectVectors, FixedNegativeLog) {
     ASSERT_EQ(FixedNegativeLog(v[0]), v[1].get<uint64_t>()) << v;
     ASSERT_EQ(GumbelScore(v[0]), v[1].get<uint64_t>()) << v;
   }
+}
+
+// Many more inputs, told by a hash of the outputs; make_select.py's digests() says how the inputs are made.
+TEST(SelectVectors, Digests) {
+  const auto mix = [](uint64_t x) {
+    x += 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    return x ^ (x >> 31);
+  };
+  const auto add = [](uint64_t& state, uint64_t item) { state = (state ^ item) * 0x100000001B3; };
+  const auto& v = Section("digest").at(0);
+  const float temperatures[] = {0.3f, 0.7f, 1.0f, 1.3f};
+  uint64_t exp = 0xCBF29CE484222325, neg = exp, fixed = exp;
+  for (uint64_t i = 0; i < v["count"].get<uint64_t>(); ++i) {
+    const uint64_t x = mix(i);
+    const float max = static_cast<float>(static_cast<int64_t>(x & 0xFFFFFF) - 0x800000) * 0x1p-18f;
+    const float z = max - static_cast<float>(x >> 40) * 0x1p-19f;
+    add(exp, Weight(z, max, InverseTemperature(temperatures[x >> 24 & 3])));
+    add(neg, std::bit_cast<uint64_t>(NegativeLog(static_cast<uint32_t>(x))));
+    add(fixed, FixedNegativeLog(static_cast<uint32_t>(x)));
+  }
+  EXPECT_EQ(exp, std::stoull(v["exp"].get<std::string>(), nullptr, 16));
+  EXPECT_EQ(neg, std::stoull(v["neg_log"].get<std::string>(), nullptr, 16));
+  EXPECT_EQ(fixed, std::stoull(v["fixed_log"].get<std::string>(), nullptr, 16));
 }
 
 TEST(SelectVectors, Threshold) {

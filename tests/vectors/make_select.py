@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Independent, slow reference of the selection that must be the same on every device. Writes select-v1.json beside it.
 
-  python3 tests/vectors/make_select.py          needs mpmath; takes seconds
+  python3 tests/vectors/make_select.py          needs mpmath; takes a minute or so
 
 Written from the mark format's text: IEEE operations are emulated with exact fractions, logarithms and exponentials taken from mpmath at
 60 digits. It shares no code with the project. Floats stand as the hexadecimal digits of their IEEE bits. Sections:
@@ -15,6 +15,8 @@ Written from the mark format's text: IEEE operations are emulated with exact fra
   partition   {delta (double), factor, weights, red: the weights of red tokens}
   tournament  {weights, words, layers, shift, totals: after each layer, ratios: of each layer, out: the last weights}
   gumbel      {weights, words, chosen: the id that arrives first, the lowest of equals}
+  digest      one entry, {count, exp, neg_log, fixed_log}: the hash, 16 digits, of the first `count` outputs each, see digests(): a change of the last
+              place of one coefficient shows in one input of a thousand
   draw        {key, position, draw, random, weights, target, token}
 """
 import json
@@ -190,6 +192,11 @@ def edge_words():
     for k in range(0, 32, 5):
         out.update((root >> k) + d for d in range(-2, 3))
         out.update(2**32 - (root >> k) + d for d in range(-2, 3))
+    for k in range(8):                       # and where it truly does: at 20 fraction bits 0x6a09c, the carry's threshold. There only one
+        for fraction in (0x6A09B, 0x6A09C):  # word in some 25 tells the two sides apart, so many are taken
+            first = 2**20 + fraction << 11 >> k
+            out.update((first - 1, first, first + 1))
+            out.update(RNG.randrange(first, first + (2**11 >> k)) for _ in range(16))
     out.update(2**32 - (2**31 + i * 2**24) + d for i in range(128) for d in (-1, 0))  # where the reciprocal changes
     return sorted(w for w in out if 0 <= w < 2**32)
 
@@ -349,6 +356,38 @@ def draw_vectors():
     return out
 
 
+# ---- digests --------------------------------------------------------------------------------------------------------
+
+def splitmix64(x):
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
+
+
+def fnv(state, item):
+    """FNV-1a by items of 64 bits."""
+    return (state ^ item) * 0x100000001B3 % 2**64
+
+
+def digests(count):
+    """Input i is made from x = splitmix64(i). exp: max = (x mod 2^24 − 2^23)/2^18, z = max − (x >> 40)/2^19 in single precision, the
+    temperature by bits 24 and 25 of x; the item is the weight. Both logarithms: the word is the lower half of x; the items are the bits of
+    the double, and the score."""
+    temperatures = [single_of(t) for t in (0.3, 0.7, 1.0, 1.3)]
+    scales = [scale_of(t) for t in temperatures]
+    exp = neg = fixed = 0xCBF29CE484222325
+    for i in range(count):
+        x = splitmix64(i)
+        largest = Fraction(x % 2**24 - 2**23, 2**18)
+        z = single(largest - Fraction(x >> 40, 2**19))
+        exp = fnv(exp, weight(z, largest, scales[x >> 24 & 3]))
+        word = x % 2**32
+        neg = fnv(neg, int(double_bits(negative_log(word)), 16))
+        fixed = fnv(fixed, fixed_log(word))
+    return {'count': count, 'exp': '%016x' % exp, 'neg_log': '%016x' % neg, 'fixed_log': '%016x' % fixed}
+
+
 def main():
     key, nonce = bytes(range(32)), bytes.fromhex('000000090000004a00000000')
     assert chacha20_words(key, 1, nonce)[:2] == [0xE4E7F110, 0x15593BD1], 'not the answer of RFC 8439, section 2.3.2'
@@ -365,6 +404,7 @@ def main():
         'tournament': tournament_vectors(),
         'gumbel': gumbel_vectors(),
         'draw': draw_vectors(),
+        'digest': [digests(60000)],
     }
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'select-v1.json')
     with open(path, 'w', encoding='utf-8') as out:
