@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/base/internal/raw_logging.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPairs = 0xFFFFFFFE;
 constexpr size_t kStep = 64;          // positions hashed ahead of their look-up, so that the memory's answer is there when it is asked for
-constexpr size_t kReserveStep = 1u << 20;  // positions for which room is made at once; a multiple of kStep
+constexpr size_t kReserveStep = 1u << 24;  // positions for which room is made at once; a multiple of kStep
 constexpr int kLeastBits = 8;
 
 // Multiply-add hashing over random 64-bit keys, whose high half is strongly universal (Lemire and Kaser, 1202.4961), then one more keyed
@@ -48,7 +49,7 @@ inline size_t PlaceOf(uint32_t hash, int bits) { return hash >> (32 - bits); }
 }  // namespace
 
 void PairSet::Table::Clear() {
-  if (used > 0) std::fill_n(slots.begin(), size_t{1} << bits, 0);
+  if (used > 0) std::fill_n(slots.data(), size_t{1} << bits, 0);
   used = 0;
   bits = std::min(bits, kLeastBits);
 }
@@ -58,21 +59,22 @@ void PairSet::Table::Reserve(size_t entries) {
   int want = std::max(bits, kLeastBits);
   while (want < 32 && (size_t{1} << want) < 2 * entries) ++want;
   if (want == bits) return;
-  if (used == 0) {
-    if (slots.size() < size_t{1} << want) slots.resize(size_t{1} << want);  // what is beyond 2^bits is zero already
+  if (used == 0 && slots.size() >= size_t{1} << want) {
     bits = want;
     return;
   }
   // The place is the top of the hash, so the old slots in order fill the new ones nearly in order.
-  std::vector<uint64_t> grown(size_t{1} << want);
+  ZeroedArray grown(size_t{1} << want);
+  uint64_t* const to = grown.data();
+  const uint64_t* const from = slots.data();
   const size_t mask = grown.size() - 1;
-  for (size_t i = 0; i < size_t{1} << bits; ++i) {
-    if (slots[i] == 0) continue;
-    size_t place = PlaceOf(static_cast<uint32_t>(slots[i] >> 32), want);
-    while (grown[place] != 0) place = (place + 1) & mask;
-    grown[place] = slots[i];
+  for (size_t i = 0; used > 0 && i < size_t{1} << bits; ++i) {
+    if (from[i] == 0) continue;
+    size_t place = PlaceOf(static_cast<uint32_t>(from[i] >> 32), want);
+    while (to[place] != 0) place = (place + 1) & mask;
+    to[place] = from[i];
   }
-  slots.swap(grown);
+  slots = std::move(grown);
   bits = want;
 }
 
@@ -92,7 +94,7 @@ bool PairSet::IsExcluded(const uint32_t* window) const {
   const uint32_t hash = HashTokens<kWindow>(ProcessHashKeys(), window);
   const size_t mask = (size_t{1} << excluded_table_.bits) - 1;
   for (size_t place = PlaceOf(hash, excluded_table_.bits);; place = (place + 1) & mask) {
-    const uint64_t slot = excluded_table_.slots[place];
+    const uint64_t slot = excluded_table_.slots.data()[place];
     if (slot == 0) return false;
     if (slot >> 32 != hash) continue;
     const uint32_t* known = &excluded_[(static_cast<uint32_t>(slot) - 1) * size_t{kWindow}];
@@ -111,8 +113,8 @@ void PairSet::ExcludeTemplate(std::span<const uint32_t> prompt) {
     const uint32_t hash = HashTokens<kWindow>(ProcessHashKeys(), window);
     const size_t mask = (size_t{1} << excluded_table_.bits) - 1;
     size_t place = PlaceOf(hash, excluded_table_.bits);
-    while (excluded_table_.slots[place] != 0) place = (place + 1) & mask;
-    excluded_table_.slots[place] = uint64_t{hash} << 32 | ++excluded_table_.used;
+    while (excluded_table_.slots.data()[place] != 0) place = (place + 1) & mask;
+    excluded_table_.slots.data()[place] = uint64_t{hash} << 32 | ++excluded_table_.used;
     excluded_.insert(excluded_.end(), window, window + kWindow);
   }
 }
@@ -147,7 +149,7 @@ size_t PairSet::AddTemplate(std::span<const uint32_t> ids) {
       if (!keep_repeats_) table_.Reserve(table_.used + more);
     }
     if (token_.size() < size_ + kStep) {
-      const size_t room = std::max(2 * token_.size(), size_ + std::min(kReserveStep, std::max(kStep, ids.size() - begin + kStep)));
+      const size_t room = std::max(2 * token_.size(), size_ + std::min(kReserveStep, ids.size() - begin) + kStep);
       token_.resize(room);
       for (int j = 0; j < kWindow; ++j) window_token_[j].resize(room);
     }
