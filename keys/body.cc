@@ -5,7 +5,7 @@
 #include <unordered_set>
 
 #include "keys/canonical_json.h"
-#include "keys/secret_json.h"
+#include "keys/secret_string.h"
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
@@ -34,50 +34,85 @@ void AppendAccounts(SecretString* out, const std::vector<std::string>& accounts)
 
 SecretBytes ToBytes(const SecretString& text) { return SecretBytes(std::string_view(text.data(), text.size())); }
 
-// A member by name; null where it is missing, which no member of ours is save the signing key.
-const SecretJson& Member(const SecretJson& object, const char* name) {
-  static const SecretJson null;
-  const auto found = object.find(name);
-  return found == object.end() ? null : *found;
-}
+// Reads what the encoders write, in the one order they write it. A general JSON parser would leave the keys in buffers of its own;
+// this one copies nothing but labels and records.
+class Reader {
+ public:
+  explicit Reader(std::span<const uint8_t> bytes) : rest_(reinterpret_cast<const char*>(bytes.data()), bytes.size()) {}
 
-absl::StatusOr<Secret32> Key(const SecretJson& object, const char* name) {
-  const SecretJson& value = Member(object, name);
-  if (!value.is_string()) return Lost(Cat("\"", name, "\" is not a string"));
-  const SecretString& digits = value.get_ref<const SecretString&>();
-  SecretBytes bytes(Secret32::kSize);
-  const std::span<uint8_t> out = bytes.Mutable(SecretAccess());
-  if (!HexDecodeInto({digits.data(), digits.size()}, out)) return Lost(Cat("\"", name, "\" is not 64 hexadecimal digits"));
-  return Secret32(out.first<Secret32::kSize>());
-}
-
-absl::StatusOr<std::string> Text(const SecretJson& value, const char* name) {
-  if (!value.is_string()) return Lost(Cat("\"", name, "\" is not a string"));
-  const SecretString& text = value.get_ref<const SecretString&>();
-  return std::string(text.data(), text.size());
-}
-
-absl::StatusOr<std::vector<std::string>> Accounts(const SecretJson& object) {
-  const SecretJson& array = Member(object, "accounts");
-  if (!array.is_array()) return Lost("\"accounts\" is not an array");
-  std::vector<std::string> labels;
-  labels.reserve(array.size());
-  for (const SecretJson& value : array) {
-    CM_ASSIGN_OR_RETURN(std::string label, Text(value, "accounts"));
-    labels.push_back(std::move(label));
+  bool Take(std::string_view text) {
+    if (!rest_.starts_with(text)) return false;
+    rest_.remove_prefix(text.size());
+    return true;
   }
-  if (!CheckAccounts(labels).ok()) return Lost("\"accounts\" holds a label that is not valid or stands twice");
-  return labels;
-}
+  absl::Status Expect(std::string_view text) { return Take(text) ? absl::OkStatus() : Lost(Cat("where ", text, " is due, something else stands")); }
 
-absl::StatusOr<EpochRecord> Record(const SecretJson& object) {
-  const SecretJson& value = Member(object, "record");
-  if (!value.is_object()) return Lost("\"record\" is not an object");
-  const SecretString text = value.dump();
-  absl::StatusOr<EpochRecord> record = EpochRecord::Parse({text.data(), text.size()});
-  if (!record.ok()) return Lost("a \"record\" is not valid");
-  return record;
-}
+  absl::StatusOr<Secret32> Key() {
+    CM_RETURN_IF_ERROR(Expect("\""));
+    SecretBytes bytes(Secret32::kSize);
+    const std::span<uint8_t> out = bytes.Mutable(SecretAccess());
+    if (!HexDecodeInto(rest_.substr(0, 2 * Secret32::kSize), out)) return Lost("a key is not 64 hexadecimal digits");
+    rest_.remove_prefix(2 * Secret32::kSize);
+    CM_RETURN_IF_ERROR(Expect("\""));
+    return Secret32(out.first<Secret32::kSize>());
+  }
+
+  // A label: no control character is allowed in one, so the only escapes are of the quote and the backslash.
+  absl::StatusOr<std::string> Label() {
+    CM_RETURN_IF_ERROR(Expect("\""));
+    std::string label;
+    for (size_t i = 0; i < rest_.size(); ++i) {
+      if (rest_[i] == '"') {
+        rest_.remove_prefix(i + 1);
+        if (!ValidateLabel("label", label).ok()) break;
+        return label;
+      }
+      if (rest_[i] == '\\' && (++i == rest_.size() || (rest_[i] != '"' && rest_[i] != '\\'))) break;
+      label.push_back(rest_[i]);
+    }
+    return Lost("a label is not valid");
+  }
+
+  absl::StatusOr<std::vector<std::string>> Accounts() {
+    CM_RETURN_IF_ERROR(Expect("{\"accounts\":["));
+    std::vector<std::string> labels;
+    while (!Take("]")) {
+      if (!labels.empty()) CM_RETURN_IF_ERROR(Expect(","));
+      CM_ASSIGN_OR_RETURN(std::string label, Label());
+      labels.push_back(std::move(label));
+    }
+    if (!CheckAccounts(labels).ok()) return Lost("an account stands twice");
+    return labels;
+  }
+
+  // The object up to the brace that closes it; a brace inside a string does not count.
+  absl::StatusOr<EpochRecord> Record() {
+    if (!rest_.starts_with('{')) return Lost("a record is not an object");
+    size_t depth = 0, i = 0;
+    bool in_string = false;
+    for (; i < rest_.size(); ++i) {
+      const char c = rest_[i];
+      if (in_string) {
+        if (c == '\\') ++i;
+        in_string = c != '"';
+      } else if (c == '"') {
+        in_string = true;
+      } else if (c == '{') {
+        ++depth;
+      } else if (c == '}' && --depth == 0) {
+        break;
+      }
+    }
+    if (i >= rest_.size()) return Lost("a record has no end");
+    absl::StatusOr<EpochRecord> record = EpochRecord::Parse(rest_.substr(0, i + 1));
+    if (!record.ok()) return Lost("a record is not valid");
+    rest_.remove_prefix(i + 1);
+    return record;
+  }
+
+ private:
+  std::string_view rest_;
+};
 
 absl::Status CheckSame(const SecretBytes& written, std::span<const uint8_t> read) {
   const std::span<const uint8_t> bytes = written.Reveal(SecretAccess());
@@ -133,40 +168,48 @@ SecretBytes EncodeBundleBody(const EpochKeys& keys) {
   return ToBytes(out);
 }
 
-// Both decoders end by writing what they have read: whatever they have not looked at (other members, the order, a second member of
-// one name, "format") would show there.
+// Both decoders end by writing what they have read: one body has one spelling, that of a record within it included, and nothing may
+// follow it.
 absl::StatusOr<StoreBody> DecodeStoreBody(std::span<const uint8_t> bytes) {
-  const std::optional<SecretJson> json = ParseSecretJson(bytes);
-  if (!json.has_value() || !json->is_object()) return Lost("it is not a JSON object");
-  CM_ASSIGN_OR_RETURN(Secret32 master, Key(*json, "master"));
-  CM_ASSIGN_OR_RETURN(std::string tenant, Text(Member(*json, "tenant"), "tenant"));
-  if (!ValidateLabel("tenant", tenant).ok()) return Lost("\"tenant\" is not a valid label");
-  CM_ASSIGN_OR_RETURN(std::vector<std::string> accounts, Accounts(*json));
-  StoreBody body{std::move(tenant), master, std::move(accounts), {}, std::nullopt};
-  const SecretJson& epochs = Member(*json, "epochs");
-  if (!epochs.is_array()) return Lost("\"epochs\" is not an array");
+  Reader reader(bytes);
+  CM_ASSIGN_OR_RETURN(std::vector<std::string> accounts, reader.Accounts());
+  CM_RETURN_IF_ERROR(reader.Expect(",\"epochs\":["));
+  std::vector<StoredEpoch> epochs;
   std::unordered_set<std::string> names;
-  for (const SecretJson& value : epochs) {
-    if (!value.is_object()) return Lost("an entry of \"epochs\" is not an object");
-    CM_ASSIGN_OR_RETURN(EpochRecord record, Record(value));
-    CM_ASSIGN_OR_RETURN(const Secret32 seed, Key(value, "salt_seed"));
-    if (record.tenant != body.tenant) return Lost("an epoch is of another tenant");
+  while (!reader.Take("]")) {
+    if (!epochs.empty()) CM_RETURN_IF_ERROR(reader.Expect(","));
+    CM_RETURN_IF_ERROR(reader.Expect("{\"record\":"));
+    CM_ASSIGN_OR_RETURN(EpochRecord record, reader.Record());
+    CM_RETURN_IF_ERROR(reader.Expect(",\"salt_seed\":"));
+    CM_ASSIGN_OR_RETURN(const Secret32 seed, reader.Key());
+    CM_RETURN_IF_ERROR(reader.Expect("}"));
     if (!names.insert(record.epoch).second) return Lost("an epoch stands twice");
-    body.epochs.push_back({std::move(record), seed});
+    epochs.push_back({std::move(record), seed});
   }
-  if (!Member(*json, "signing_key").is_null()) {
-    CM_ASSIGN_OR_RETURN(body.signing_key, Key(*json, "signing_key"));
+  CM_RETURN_IF_ERROR(reader.Expect(",\"format\":1,\"master\":"));
+  CM_ASSIGN_OR_RETURN(const Secret32 master, reader.Key());
+  CM_RETURN_IF_ERROR(reader.Expect(",\"signing_key\":"));
+  std::optional<Secret32> signing_key;
+  if (!reader.Take("null")) {
+    CM_ASSIGN_OR_RETURN(signing_key, reader.Key());
   }
+  CM_RETURN_IF_ERROR(reader.Expect(",\"tenant\":"));
+  CM_ASSIGN_OR_RETURN(std::string tenant, reader.Label());
+  for (const StoredEpoch& epoch : epochs) {
+    if (epoch.record.tenant != tenant) return Lost("an epoch is of another tenant");
+  }
+  StoreBody body{std::move(tenant), master, std::move(accounts), std::move(epochs), signing_key};
   CM_RETURN_IF_ERROR(CheckSame(EncodeStoreBody(body), bytes));
   return body;
 }
 
 absl::StatusOr<EpochKeys> DecodeBundleBody(std::span<const uint8_t> bytes) {
-  const std::optional<SecretJson> json = ParseSecretJson(bytes);
-  if (!json.has_value() || !json->is_object()) return Lost("it is not a JSON object");
-  CM_ASSIGN_OR_RETURN(const Secret32 key, Key(*json, "epoch_key"));
-  CM_ASSIGN_OR_RETURN(EpochRecord record, Record(*json));
-  CM_ASSIGN_OR_RETURN(std::vector<std::string> accounts, Accounts(*json));
+  Reader reader(bytes);
+  CM_ASSIGN_OR_RETURN(std::vector<std::string> accounts, reader.Accounts());
+  CM_RETURN_IF_ERROR(reader.Expect(",\"epoch_key\":"));
+  CM_ASSIGN_OR_RETURN(const Secret32 key, reader.Key());
+  CM_RETURN_IF_ERROR(reader.Expect(",\"format\":1,\"record\":"));
+  CM_ASSIGN_OR_RETURN(EpochRecord record, reader.Record());
   EpochKeys keys{std::move(record), key, std::move(accounts)};
   CM_RETURN_IF_ERROR(CheckSame(EncodeBundleBody(keys), bytes));
   return keys;

@@ -39,9 +39,9 @@ class QuietTerminal {
   bool ok() const { return ok_; }
 
  private:
+  termios before_{};   // first: the initialiser of ok_ fills it
   int fd_;
   bool ok_;
-  termios before_{};
 };
 
 SecretBytes Prefix(const SecretBytes& secret, size_t size) {
