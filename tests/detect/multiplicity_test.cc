@@ -105,7 +105,8 @@ TEST(TestLedger, Saturates) {
   EXPECT_EQ((TestLedger{.records = kMost, .keys = 2}.Total()), kMost);
   EXPECT_EQ((TestLedger{.records = uint64_t{1} << 32, .regions = uint64_t{1} << 32}.Total()), kMost);
   EXPECT_EQ((TestLedger{.channels = kMost, .candidates = 1}.Total()), kMost);
-  EXPECT_EQ((TestLedger{.records = (uint64_t{1} << 32) - 1, .regions = (uint64_t{1} << 32) + 1}.Total()), kMost);  // exactly 2⁶⁴ − 1
+  // 2⁶⁴ − 1 itself, without saturation.
+  EXPECT_EQ((TestLedger{.records = (uint64_t{1} << 32) - 1, .regions = (uint64_t{1} << 32) + 1}.Total()), kMost);
 }
 
 }  // namespace

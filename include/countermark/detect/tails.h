@@ -31,8 +31,9 @@ double Log10GammaTail(uint64_t n, double s);
 // log10 p of one channel's count under the null of its scheme (statistics.md, Text), N = scored, K = statistic:
 //   partition   P(Binomial(N, G/256) ≥ K)
 //   tournament  P(Binomial(m·N, 1/2) ≥ K)
-//   gumbel      Q(N, K/2⁴⁰), an upper bound: each score is floored from at most its Exp(1) value. K/2⁴⁰ is exact below 2⁶⁴ and beyond is
-//               rounded down, towards the larger p, by less than one part in 2⁶³ (log10 p moves by less than 5e-20·K/2⁴⁰).
+//   gumbel      Q(N, K/2⁴⁰), an upper bound: each score is floored from at most its Exp(1) value. K/2⁴⁰ is exact while K < 2⁶⁴ (K < 2⁵³
+//               where long double is double) and beyond is rounded down, towards the larger p, by less than one part in 2⁶³ (2⁵²): log10 p
+//               rises by less than 5e-20·K/2⁴⁰ (1e-16·K/2⁴⁰).
 // The result itself is rounded to the nearest double: it may be below the true log10 p by the relative error above, and by no more.
 double Log10P(const ChannelCount& count, const MarkParameters& parameters);
 
@@ -49,8 +50,8 @@ double Log10P(const ChannelCount& count, const MarkParameters& parameters);
 // No pairs, or an impossible count, gives 0 (E = 1).
 double Log10E(const ChannelCount& count, const MarkParameters& parameters);
 
-// The bets: 2^−j and 3·2^−(j+1), j = 1 … 12. Whatever the strength of the mark, one is near enough to earn 96 % of the exponent that the best
-// bet would (for weak marks, where the exponent is quadratic); the mean over 24 costs at most 1.39 decades.
+// The bets: 2^−j and 3·2^−(j+1), j = 1 … 12. If the best bet lies between 2^−12 and 3/4, one of these earns at least 96 % of its exponent
+// (to second order, as for weak marks); the mean over 24 costs at most 1.39 decades.
 inline constexpr std::array<double, 24> kEValueBets = [] {
   std::array<double, 24> bets{};
   double power = 0.5;
