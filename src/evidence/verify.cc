@@ -1,0 +1,200 @@
+#include "countermark/evidence/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+#include "src/base/hex.h"
+#include "src/base/strings.h"
+#include "src/evidence/rule.h"
+
+namespace countermark {
+namespace {
+
+constexpr size_t kKeysNamed = 8;  // of unrevealed keys; a report may hold a million accounts
+
+std::string_view MessageOf(const absl::Status& status) { return {status.message().data(), status.message().size()}; }
+
+std::string Decimal(double value, const char* format = "%.6g") {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, format, value);
+  return buffer;
+}
+
+// Within 1e-9, of the value where it is above 1: what two correct implementations of a logarithm of a tail may differ by.
+bool Agree(double a, double b) { return std::fabs(a - b) <= 1e-9 * std::max(1.0, std::fabs(b)); }
+
+std::string NameOf(const ReportTest& test) {
+  return Cat(test.pooled() ? std::string("pooled") : Cat("record ", test.record), ", ", test.kind == TestKind::kChannel ? "channel" : "account", " '", test.name, "'");
+}
+
+// One of the three values of every test: how many agree, and the first that does not, said in full.
+void CompareValue(const Report& stated, const Report& derived, double ReportTest::*value, const char* what, const char* member, Verification* out) {
+  size_t wrong = 0;
+  std::string first;
+  for (size_t i = 0; i < stated.tests.size(); ++i) {
+    const double is = stated.tests[i].*value;
+    const double should = derived.tests[i].*value;
+    if (Agree(is, should)) continue;
+    if (wrong++ == 0) {
+      first = Cat(NameOf(stated.tests[i]), ": ", member, " is stated as ", Decimal(is, "%.12g"), ", but ", Decimal(should, "%.12g"), " follows from the counts");
+    }
+  }
+  if (wrong > 0) {
+    out->failed.push_back(Cat(what, ": ", wrong, " of ", stated.tests.size(), " do not follow from the counts; first: ", first));
+  } else {
+    out->checked.push_back(Cat(what, ": all ", stated.tests.size(), " follow from the counts"));
+  }
+}
+
+void CheckValues(const Report& report, Verification* out) {
+  Report derived = report;
+  if (const absl::Status status = DeriveValues(&derived); !status.ok()) {
+    out->failed.push_back(Cat("the counts cannot be: ", MessageOf(status)));
+    return;
+  }
+  CompareValue(report, derived, &ReportTest::log10_p, "p-values", "log10_p", out);
+  CompareValue(report, derived, &ReportTest::log10_e, "e-values", "log10_e", out);
+  CompareValue(report, derived, &ReportTest::log10_p_adjusted, "corrections for the number of tests", "log10_p_adjusted", out);
+  // From the derived values, and again from the stated ones: they differ by rounding at most, and a value that stands at alpha itself must not make a good report fail.
+  if (report.verdict == derived.verdict || report.verdict == VerdictOf(report)) {
+    out->checked.push_back(Cat("verdict: '", VerdictName(report.verdict), "' follows at alpha = ", Decimal(report.alpha)));
+  } else {
+    out->failed.push_back(Cat("verdict: stated as '", VerdictName(report.verdict), "', but '", VerdictName(derived.verdict), "' follows at alpha = ", Decimal(report.alpha)));
+  }
+}
+
+void CheckRecord(const Report& report, Verification* out) {
+  if (report.epoch_record.empty()) {
+    out->not_checked.push_back("epoch record: the report has none (a bare key was used), so nothing published says how this test was fixed beforehand");
+    return;
+  }
+  const absl::Status status = CheckAgainstRecord(report);
+  if (status.ok()) {
+    out->checked.push_back(Cat("epoch record: parameters, channels and tokenizer are those of '", report.tenant, "', epoch '", report.epoch, "'"));
+  } else {
+    out->failed.push_back(std::string(MessageOf(status)));
+  }
+}
+
+void CheckFiles(const Report& report, const VerifyMaterial& material, Verification* out) {
+  for (const ReportInput& input : report.inputs) {
+    const bool given = std::any_of(material.inputs.begin(), material.inputs.end(), [&](const auto& file) { return file.sha256 == input.sha256; });
+    if (given) {
+      out->checked.push_back(Cat("input '", input.name, "': the file given is the one that was tested (SHA-256 ", input.sha256, ")"));
+    } else {
+      out->not_checked.push_back(Cat("input '", input.name, "': no file with its SHA-256 (", input.sha256, ") was given"));
+    }
+  }
+  for (const VerifyMaterial::File& file : material.inputs) {
+    const bool named = std::any_of(report.inputs.begin(), report.inputs.end(), [&](const ReportInput& input) { return file.sha256 == input.sha256; });
+    if (!named) out->failed.push_back(Cat("'", file.path, "' is not an input of this report: its SHA-256 is ", file.sha256));
+  }
+  if (report.tokenizer_sha256.empty()) {
+    if (material.tokenizer) out->failed.push_back(Cat("'", material.tokenizer->path, "': the report names no tokenizer (token ids were tested)"));
+  } else if (!material.tokenizer) {
+    out->not_checked.push_back(Cat("tokenizer: no file was given (SHA-256 ", report.tokenizer_sha256, ")"));
+  } else if (material.tokenizer->sha256 == report.tokenizer_sha256) {
+    out->checked.push_back(Cat("tokenizer: '", material.tokenizer->path, "' is the one that was used"));
+  } else {
+    out->failed.push_back(Cat("tokenizer: '", material.tokenizer->path, "' has SHA-256 ", material.tokenizer->sha256, ", the report names ", report.tokenizer_sha256));
+  }
+}
+
+void CheckKey(const Report& report, const ReportCommitment& commitment, const RevealedKey& revealed, Verification* out) {
+  Digest32 salt;
+  if (commitment.salt.empty() && !revealed.salt) {
+    out->not_checked.push_back(Cat("key '", revealed.name, "': neither the report nor the revealed key carries the commitment's salt"));
+    return;
+  }
+  if (commitment.salt.empty()) {
+    salt = *revealed.salt;
+  } else {
+    HexDecodeInto(commitment.salt, salt);  // 64 hex digits: the report is valid
+    if (revealed.salt && *revealed.salt != salt) {
+      out->failed.push_back(Cat("key '", revealed.name, "': its salt is not the one in the report"));
+      return;
+    }
+  }
+  if (HexEncode(CommitToKey(salt, revealed.key, report.epoch_record)) == commitment.commitment) {
+    out->checked.push_back(Cat("key '", revealed.name, "': the revealed key, with the epoch record, is what was committed to"));
+  } else {
+    out->failed.push_back(Cat("key '", revealed.name, "': the revealed key does not open the commitment ", commitment.commitment));
+  }
+}
+
+void CheckKeys(const Report& report, const VerifyMaterial& material, Verification* out) {
+  for (const RevealedKey& revealed : material.revealed) {
+    const auto it = std::find_if(report.commitments.begin(), report.commitments.end(), [&](const auto& c) { return c.name == revealed.name; });
+    if (it == report.commitments.end()) {
+      out->failed.push_back(Cat("key '", revealed.name, "': the report names no commitment to it"));
+    } else {
+      CheckKey(report, *it, revealed, out);
+    }
+  }
+  size_t sealed = 0;
+  for (const ReportCommitment& commitment : report.commitments) {
+    const bool given = std::any_of(material.revealed.begin(), material.revealed.end(), [&](const auto& r) { return r.name == commitment.name; });
+    if (given || ++sealed > kKeysNamed) continue;
+    out->not_checked.push_back(Cat("key '", commitment.name, "': not revealed, so its commitment (", commitment.commitment, ") was not opened"));
+  }
+  if (sealed > kKeysNamed) out->not_checked.push_back(Cat("and ", sealed - kKeysNamed, " more keys, not revealed either"));
+  out->not_checked.push_back(
+      "counts: 'scored' and 'statistic' are taken as stated; to count again, run watermark-detect on the inputs with the revealed keys");
+}
+
+// What separates a consistent report from evidence (statistics.md, Evidence). Every point is said, even where the report cannot speak to it.
+void SayWeight(const Report& report, Verification* out) {
+  out->weight.push_back(
+      "no weight yet: no third party's time stamp shows that the suspect existed before the keys were revealed, and whoever holds a key can make marked text");
+  const bool committed = std::any_of(report.commitments.begin(), report.commitments.end(), [](const auto& c) { return c.name != "route"; });
+  if (!committed) {
+    out->weight.push_back("no weight: no commitment to the tested keys is named, so a key could have been chosen after the text was known");
+  } else {
+    out->weight.push_back("a commitment counts from the time a third party saw it; this report does not show when that was");
+  }
+  double best = 1;
+  for (const bool pooled : {true, false}) {
+    for (const ReportTest& test : report.tests) {
+      if (test.pooled() == pooled) best = best > 0 ? test.log10_p_adjusted : std::min(best, test.log10_p_adjusted);
+    }
+    if (best <= 0) break;  // the pooled tests decide where there are any
+  }
+  if (best <= 0) {
+    const double published = std::log10(static_cast<double>(std::max<uint64_t>(1, report.commitments_published)));
+    out->log10_p_after_grinding = std::min(0.0, best + kLog10Grinding + published);
+    out->weight.push_back(Cat(
+        "unless the text is independently shown to be newer than the commitment, a holder may have searched for a key that fits it: multiply p by 2^80 and by the number of published commitments (",
+        report.commitments_published == 0 ? std::string("not stated; 1 taken") : std::to_string(report.commitments_published),
+        "); the smallest log10 p that decides the verdict, corrected, ", Decimal(best), ", then becomes ", Decimal(*out->log10_p_after_grinding)));
+  }
+  if (report.ledger.records == 0) {
+    out->weight.push_back("uncorrected: the number of records was not known, so values of single records are not corrected for it");
+  }
+  out->weight.push_back("the 'created' time is the signer's own word");
+  out->weight.push_back("nothing here can show that the key's holder did not leak a key or make the marked text");
+  out->weight.push_back("a mark names whose answers were used, not who used them, nor by which way they came");
+}
+
+}  // namespace
+
+Verification VerifyReport(std::string_view envelope, const Ed25519PublicKey& public_key, const VerifyMaterial& material) {
+  Verification out;
+  absl::StatusOr<Report> report = OpenReport(envelope, public_key);
+  if (!report.ok()) {
+    out.failed.emplace_back(MessageOf(report.status()));
+    return out;
+  }
+  out.checked.push_back(Cat("signature: Ed25519, by the key ", Ed25519KeyId(public_key)));
+  CheckRecord(*report, &out);
+  CheckValues(*report, &out);
+  CheckFiles(*report, material, &out);
+  CheckKeys(*report, material, &out);
+  SayWeight(*report, &out);
+  out.outcome = out.failed.empty() ? VerifyOutcome::kVerified : VerifyOutcome::kInconsistent;
+  out.report = *std::move(report);
+  return out;
+}
+
+}  // namespace countermark

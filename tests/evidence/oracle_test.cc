@@ -1,0 +1,135 @@
+// The two verifiers, ours and tests/oracle/verify_report.py, over the same files: good ones, altered ones, and doctored ones that were signed again.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "countermark/evidence/dsse.h"
+#include "countermark/evidence/verify.h"
+#include "src/evidence/json.h"
+#include "tests/evidence/sample.h"
+
+namespace countermark {
+namespace {
+
+using evidence_test::DerivedReport;
+using evidence_test::Folder;
+using evidence_test::Ran;
+using evidence_test::Seed;
+using evidence_test::Shell;
+
+std::string Seal(const std::string& payload, uint8_t signer = 0) { return SealEnvelope(kReportPayloadType, payload, Seed(signer)); }
+
+struct Bundle {
+  std::string name;
+  std::string envelope;
+  const char* expected;
+};
+
+// Payload members changed, written in canonical form, signed by the right key.
+std::string Resigned(const std::function<void(nlohmann::json*)>& change) {
+  nlohmann::json payload = nlohmann::json::parse(ReportPayload(DerivedReport()));
+  change(&payload);
+  return Seal(CanonicalJson(payload));
+}
+
+std::string Doctored(Scheme scheme, const std::function<void(Report*)>& change) {
+  Report report = DerivedReport(scheme);
+  change(&report);
+  return Seal(ReportPayload(report));
+}
+
+std::vector<Bundle> Bundles() {
+  std::vector<Bundle> out;
+  const Scheme schemes[] = {Scheme::kPartition, Scheme::kTournament, Scheme::kGumbel};
+  for (const Scheme scheme : schemes) {
+    const std::string name(SchemeName(scheme));
+    out.push_back({"good " + name, Doctored(scheme, [](Report*) {}), "verified"});
+    out.push_back({"p " + name, Doctored(scheme, [](Report* r) { r->tests[2].log10_p -= 1e-7; }), "inconsistent"});
+    out.push_back({"e " + name, Doctored(scheme, [](Report* r) { r->tests[3].log10_e += 1e-7; }), "inconsistent"});
+    out.push_back({"count " + name, Doctored(scheme, [](Report* r) { r->tests[0].count.statistic -= r->tests[0].count.statistic / 50; }), "inconsistent"});
+    // Counts of all sizes, on both sides of the mean and at the ends.
+    out.push_back({"grid " + name, Doctored(scheme, [scheme](Report* r) {
+                     r->tests.resize(1);
+                     r->ledger.candidates = 0;
+                     r->ledger.records = 200;
+                     for (uint64_t n : {1, 2, 7, 40, 333, 2000}) {
+                       for (int tenths : {0, 1, 5, 9, 10, 11, 13, 20}) {
+                         ReportTest test = r->tests[0];
+                         test.record = r->tests.size();
+                         test.subject = "g";
+                         const ChannelCount null = evidence_test::SampleCount(scheme, n, false);
+                         const Statistic top = scheme == Scheme::kPartition ? n : scheme == Scheme::kTournament ? n * 30 : Statistic{n} * 24387948313145;
+                         test.count = {n, std::min(top, null.statistic * static_cast<unsigned>(tenths) / 10)};
+                         r->tests.push_back(test);
+                         test.record = r->tests.size();
+                         test.count.statistic = top;
+                         r->tests.push_back(test);
+                       }
+                     }
+                     EXPECT_TRUE(DeriveValues(r).ok());
+                   }), "verified"});
+  }
+  const Scheme gumbel = Scheme::kGumbel;
+  out.push_back({"uncorrected", Doctored(gumbel, [](Report* r) { r->ledger.records = 0; EXPECT_TRUE(DeriveValues(r).ok()); }), "verified"});
+  out.push_back({"records alone", Doctored(gumbel, [](Report* r) { r->tests.erase(r->tests.begin(), r->tests.begin() + 3); r->ledger.candidates = 0; EXPECT_TRUE(DeriveValues(r).ok()); }), "verified"});
+  out.push_back({"low coverage", Doctored(gumbel, [](Report* r) { r->inputs[0].unreadable = 1; EXPECT_TRUE(DeriveValues(r).ok()); }), "verified"});
+  out.push_back({"coverage hidden", Doctored(gumbel, [](Report* r) { r->inputs[0].unreadable = 1; }), "inconsistent"});
+  out.push_back({"adjusted", Doctored(gumbel, [](Report* r) { r->tests[1].log10_p_adjusted -= 3; }), "inconsistent"});
+  out.push_back({"fewer candidates", Doctored(gumbel, [](Report* r) { r->ledger.candidates = 2; }), "inconsistent"});
+  out.push_back({"verdict", Doctored(gumbel, [](Report* r) { r->verdict = Verdict::kNoEvidence; }), "inconsistent"});
+  out.push_back({"alpha", Doctored(gumbel, [](Report* r) { r->alpha = 1e-300; }), "inconsistent"});
+  out.push_back({"record", Doctored(gumbel, [](Report* r) { r->epoch = "2026-10"; }), "inconsistent"});
+  out.push_back({"weights", Doctored(gumbel, [](Report* r) { r->weights = {65536}; }), "inconsistent"});
+  out.push_back({"schema", Resigned([](auto* j) { (*j)["schema_version"] = 2; }), "refused"});
+  out.push_back({"unknown member", Resigned([](auto* j) { (*j)["extra"] = 2; }), "refused"});
+  out.push_back({"unknown test member", Resigned([](auto* j) { (*j)["tests"][0]["extra"] = 2; }), "refused"});
+  out.push_back({"ledger total", Resigned([](auto* j) { (*j)["ledger"]["total"] = "3"; }), "refused"});
+  out.push_back({"impossible count", Resigned([](auto* j) { (*j)["tests"][0]["statistic"] = std::string(37, '9'); }), "refused"});
+  out.push_back({"spaces", Seal(nlohmann::json::parse(ReportPayload(DerivedReport())).dump(1)), "refused"});
+  out.push_back({"other signer", Seal(ReportPayload(DerivedReport()), 1), "refused"});
+  out.push_back({"other type", SealEnvelope("text/plain", ReportPayload(DerivedReport()), Seed()), "refused"});
+  const std::string good = Seal(ReportPayload(DerivedReport()));
+  out.push_back({"empty", "", "refused"});
+  for (size_t i = 3; i < good.size(); i += good.size() / 40) {
+    std::string altered = good;
+    altered[i] = altered[i] == 'x' ? 'y' : 'x';
+    out.push_back({"byte " + std::to_string(i), altered, "refused"});
+    out.push_back({"cut " + std::to_string(i), good.substr(0, i), "refused"});
+  }
+  return out;
+}
+
+const char* OutcomeName(VerifyOutcome outcome) {
+  return outcome == VerifyOutcome::kVerified ? "verified" : outcome == VerifyOutcome::kRefused ? "refused" : "inconsistent";
+}
+
+TEST(Oracle, BothVerifiersAgree) {
+  const char* from_environment = std::getenv("COUNTERMARK_PYTHON");
+  const std::string python = from_environment != nullptr ? from_environment : COUNTERMARK_SOURCE_DIR "/build/venv/bin/python";
+  const Folder folder;
+  if (Shell(folder, "'" + python + "' -c 'import cryptography, mpmath'").exit != 0) {
+    GTEST_SKIP() << python << " lacks cryptography or mpmath: run tools/setup, or name another in COUNTERMARK_PYTHON";
+  }
+  const Ed25519PublicKey key = Ed25519PublicKeyOf(Seed());
+  const std::vector<Bundle> bundles = Bundles();
+  std::string command = "'" + python + "' '" COUNTERMARK_SOURCE_DIR "/tests/oracle/verify_report.py' '" + folder.Write("key.pem", Ed25519PublicKeyPem(key)) + "'";
+  for (size_t i = 0; i < bundles.size(); ++i) command += " '" + folder.Write(std::to_string(i), bundles[i].envelope) + "'";
+  const Ran ran = Shell(folder, command);
+  ASSERT_EQ(ran.exit, 0) << ran.err;
+  std::stringstream lines(ran.out);
+  std::string line;
+  size_t i = 0;
+  for (; std::getline(lines, line); ++i) {
+    ASSERT_LT(i, bundles.size());
+    const nlohmann::json theirs = nlohmann::json::parse(line);
+    const Verification ours = VerifyReport(bundles[i].envelope, key);
+    EXPECT_EQ(theirs["outcome"], bundles[i].expected) << bundles[i].name << ": " << theirs["why"];
+    EXPECT_STREQ(OutcomeName(ours.outcome), bundles[i].expected) << bundles[i].name << ": " << (ours.failed.empty() ? "" : ours.failed[0]);
+  }
+  EXPECT_EQ(i, bundles.size());
+}
+
+}  // namespace
+}  // namespace countermark

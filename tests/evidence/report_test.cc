@@ -1,0 +1,237 @@
+#include "countermark/evidence/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "countermark/detect/tails.h"
+#include "countermark/evidence/dsse.h"
+#include "src/evidence/json.h"
+#include "tests/evidence/sample.h"
+
+namespace countermark {
+namespace {
+
+using evidence_test::DerivedReport;
+using evidence_test::SampleReport;
+using evidence_test::Seed;
+using evidence_test::Vectors;
+using ::testing::HasSubstr;
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+constexpr Scheme kSchemes[] = {Scheme::kPartition, Scheme::kTournament, Scheme::kGumbel};
+
+TEST(DeriveValues, RuleOneByHand) {
+  for (const Scheme scheme : kSchemes) {
+    Report report = SampleReport(scheme);
+    report.ledger.views = 2;
+    ASSERT_TRUE(DeriveValues(&report).ok());
+    for (const ReportTest& test : report.tests) {
+      EXPECT_EQ(test.log10_p, Log10P(test.count, report.mark));
+      EXPECT_EQ(test.log10_e, Log10E(test.count, report.mark));
+    }
+    // Two views times two families (the channel, the accounts); a single record also pays for the three records.
+    const double m = std::log10(4.0);
+    EXPECT_NEAR(report.tests[0].log10_p_adjusted, report.tests[0].log10_p + m, 1e-12);
+    EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + m + std::log10(3.0), 1e-12);
+    // Holm: the smallest of 1,000 accounts pays for all of them; the next for 999, which is more than it has.
+    EXPECT_NEAR(report.tests[1].log10_p_adjusted, report.tests[1].log10_p + 3 + m, 1e-12);
+    EXPECT_EQ(report.tests[2].log10_p_adjusted, 0);
+    EXPECT_EQ(report.verdict, Verdict::kEvidence);
+  }
+}
+
+TEST(DeriveValues, Verdicts) {
+  Report report = SampleReport();
+  report.tests[0].count = report.tests[1].count = evidence_test::SampleCount(Scheme::kGumbel, 900, false);
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_EQ(report.verdict, Verdict::kNoEvidence);  // record 2 is marked, but where there are pooled tests they decide
+  report.tests.erase(report.tests.begin(), report.tests.begin() + 3);
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_EQ(report.verdict, Verdict::kEvidence);
+  report.inputs[0].unreadable = 1;
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_EQ(report.verdict, Verdict::kInconclusive);  // a third of the records could not be read
+  report = SampleReport();
+  for (ReportTest& test : report.tests) test.count = {};
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_EQ(report.verdict, Verdict::kInconclusive);
+  report.tests.clear();
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_EQ(report.verdict, Verdict::kInconclusive);
+}
+
+TEST(DeriveValues, UnknownNumberOfRecordsAndHugeLedgers) {
+  Report report = SampleReport();
+  report.ledger.records = 0;
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + std::log10(2.0), 1e-12);
+  EXPECT_THAT(ReportPayload(report), HasSubstr("\"uncorrected\":true"));
+  // A product beyond 64 bits is not cut off: 2^50 regions and 2^50 records correct by 30.1 decades.
+  report.ledger.records = report.ledger.regions = uint64_t{1} << 50;
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_NEAR(report.tests[4].log10_p_adjusted, std::min(0.0, report.tests[4].log10_p + 101 * std::log10(2.0)), 1e-9);
+}
+
+TEST(Report, SurvivesItsPayload) {
+  for (const Scheme scheme : kSchemes) {
+    Report report = DerivedReport(scheme);
+    report.tests[3].subject = "\"\\\n\x01 \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80";
+    const std::string payload = ReportPayload(report);
+    const auto parsed = ParseReportPayload(payload);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(ReportPayload(*parsed), payload);
+    EXPECT_EQ(parsed->tests.size(), report.tests.size());
+    EXPECT_EQ(parsed->tests[3].subject, report.tests[3].subject);
+    EXPECT_TRUE(parsed->tests[1].count.statistic == report.tests[1].count.statistic);
+    EXPECT_EQ(parsed->tests[1].log10_p, report.tests[1].log10_p);
+    EXPECT_EQ(parsed->verdict, report.verdict);
+    EXPECT_EQ(parsed->limits, report.limits);
+    EXPECT_EQ(parsed->weights, report.weights);
+  }
+}
+
+TEST(Report, StatisticsBeyond64Bits) {
+  Report report = SampleReport();
+  report.tests.resize(1);
+  report.tests[0].count = {uint64_t{1} << 40, (Statistic{1} << 80) + 1};
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  const std::string payload = ReportPayload(report);
+  EXPECT_THAT(payload, HasSubstr("\"statistic\":\"1208925819614629174706177\""));
+  const auto parsed = ParseReportPayload(payload);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(parsed->tests[0].count.statistic == report.tests[0].count.statistic);
+}
+
+TEST(Report, NamesThatAreNotUtf8AreRepairedOnce) {
+  Report report = DerivedReport();
+  report.inputs[0].name = "a\xff.txt";
+  const auto envelope = SignReport(report, Seed());
+  ASSERT_TRUE(envelope.ok());
+  const auto opened = OpenReport(*envelope, Ed25519PublicKeyOf(Seed()));
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->inputs[0].name, "a\xef\xbf\xbd.txt");
+}
+
+// Written by Python alone (make_report.py). Reading them and signing what was read must give the same bytes.
+TEST(Report, BytesOfTheOtherImplementation) {
+  const nlohmann::json vectors = Vectors();
+  std::array<uint8_t, 32> seed;
+  ASSERT_TRUE(HexDecodeInto(vectors["seed"].get<std::string>(), seed));
+  const auto key = ParseEd25519PublicKeyPem(vectors["public_key_pem"].get<std::string>());
+  ASSERT_TRUE(key.ok());
+  ASSERT_EQ(vectors["reports"].size(), 6u);
+  for (const nlohmann::json& entry : vectors["reports"]) {
+    const std::string envelope = entry["envelope"];
+    const auto report = OpenReport(envelope, *key);
+    ASSERT_TRUE(report.ok()) << entry["name"] << report.status();
+    const auto again = SignReport(*report, Secret32(seed));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(*again, envelope) << entry["name"];
+  }
+}
+
+TEST(Report, EveryAlteredByteOfASignedReportIsRefused) {
+  Report report = DerivedReport();
+  report.tests.resize(1);
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  const Ed25519PublicKey key = Ed25519PublicKeyOf(Seed());
+  const auto envelope = SignReport(report, Seed());
+  ASSERT_TRUE(envelope.ok());
+  ASSERT_TRUE(OpenReport(*envelope, key).ok());
+  for (size_t i = 0; i < envelope->size(); ++i) {
+    for (const int delta : {1, 2, 4, 32, 128}) {
+      std::string altered = *envelope;
+      altered[i] = static_cast<char>(altered[i] ^ delta);
+      EXPECT_FALSE(OpenReport(altered, key).ok()) << i << " ^ " << delta;
+    }
+  }
+}
+
+// Altered payloads signed again by a signer who does not keep to the format: each is an error that names the member.
+TEST(ParseReportPayload, StrictAboutItsMembers) {
+  const nlohmann::json good = nlohmann::json::parse(ReportPayload(DerivedReport()));
+  const auto fault = [&](const std::function<void(nlohmann::json*)>& change) {
+    nlohmann::json altered = good;
+    change(&altered);
+    return Message(ParseReportPayload(CanonicalJson(altered)).status());
+  };
+  const std::pair<std::function<void(nlohmann::json*)>, const char*> cases[] = {
+      {[](auto* j) { (*j)["schema_version"] = 2; }, "this build reads version 1, not 2"},
+      {[](auto* j) { (*j)["schema_version"] = "1"; }, "report.schema_version"},
+      {[](auto* j) { (*j)["extra"] = 1; }, "report.extra: unknown member"},
+      {[](auto* j) { j->erase("alpha"); }, "report.alpha: missing"},
+      {[](auto* j) { (*j)["alpha"] = 0; }, "alpha: above 0"},
+      {[](auto* j) { (*j)["created"] = "2026-13-01T00:00:00Z"; }, "created: a UTC time"},
+      {[](auto* j) { (*j)["mark_format"] = 2; }, "mark_format: this build knows format 1, not 2"},
+      {[](auto* j) { (*j)["tests"][0]["p"] = 1; }, "tests[0].p: unknown member"},
+      {[](auto* j) { (*j)["tests"][1]["kind"] = "region"; }, "tests[1].kind"},
+      {[](auto* j) { (*j)["tests"][1]["statistic"] = "-1"; }, "tests[1].statistic"},
+      {[](auto* j) { (*j)["tests"][1]["statistic"] = "01"; }, "tests[1].statistic"},
+      {[](auto* j) { (*j)["tests"][1]["statistic"] = std::string(39, '9'); }, "tests[1].statistic"},
+      {[](auto* j) { (*j)["tests"][1]["statistic"] = std::string(38, '9'); }, "tests[1].statistic: more than the scored pairs can have"},
+      {[](auto* j) { (*j)["tests"][1]["scored"] = -1; }, "tests[1].scored"},
+      {[](auto* j) { (*j)["tests"][1]["log10_p"] = 0.5; }, "tests[1]: a probability above 1"},
+      {[](auto* j) { (*j)["tests"][2]["name"] = "org-1"; }, "the same test twice"},
+      {[](auto* j) { (*j)["tests"][0]["subject"] = "x"; }, "tests[0].subject"},
+      {[](auto* j) { (*j)["tests"] = {1}; }, "tests[0]: an object is expected"},
+      {[](auto* j) { (*j)["tests"] = nullptr; }, "report.tests: an array is expected"},
+      {[](auto* j) { (*j)["ledger"]["total"] = "1"; }, "ledger.total"},
+      {[](auto* j) { (*j)["ledger"]["keys"] = 0; }, "ledger.keys"},
+      {[](auto* j) { (*j)["ledger"]["candidates"] = 1; (*j)["ledger"]["total"] = "6"; }, "more tests of one subject than the ledger counts"},
+      {[](auto* j) { (*j)["ledger"]["records"] = 2; (*j)["ledger"]["total"] = "2002"; }, "more records than the ledger counts"},
+      {[](auto* j) { (*j)["uncorrected"] = true; }, "uncorrected"},
+      {[](auto* j) { (*j)["verdict"] = "guilty"; }, "verdict"},
+      {[](auto* j) { (*j)["parameters"]["scheme"] = "x"; }, "parameters.scheme"},
+      {[](auto* j) { (*j)["parameters"]["window"] = 9; }, "parameters.window"},
+      {[](auto* j) { (*j)["parameters"]["weights"] = {1, 2}; }, "parameters.weights"},
+      {[](auto* j) { (*j)["parameters"] = 1; }, "report.parameters"},
+      {[](auto* j) { (*j)["inputs"][0]["sha256"] = "AB"; }, "inputs[0].sha256"},
+      {[](auto* j) { (*j)["inputs"][0]["unreadable"] = 4; }, "inputs[0].unreadable"},
+      {[](auto* j) { (*j)["commitments"][0]["salt"] = "0"; }, "commitments[0].salt"},
+      {[](auto* j) { (*j)["commitments"].push_back((*j)["commitments"][0]); }, "commitments[1].name"},
+      {[](auto* j) { (*j)["coverage_floor"] = 1.5; }, "coverage_floor"},
+      {[](auto* j) { (*j)["limits"] = {1}; }, "limits"},
+  };
+  EXPECT_EQ(fault([](auto*) {}), "");
+  for (const auto& [change, message] : cases) EXPECT_THAT(fault(change), HasSubstr(message));
+}
+
+TEST(ParseReportPayload, OneSpellingOnly) {
+  const std::string payload = ReportPayload(DerivedReport());
+  EXPECT_TRUE(ParseReportPayload(payload).ok());
+  EXPECT_THAT(Message(ParseReportPayload(payload + " ").status()), HasSubstr("canonical form"));
+  // A second "alpha", which one reader takes and another does not.
+  EXPECT_THAT(Message(ParseReportPayload("{\"alpha\":0.5," + payload.substr(1)).status()), HasSubstr("canonical form"));
+  std::string spelt = payload;
+  const size_t at = spelt.find("\"alpha\":0.000001");
+  ASSERT_NE(at, std::string::npos);
+  spelt.replace(at, 16, "\"alpha\":1e-6");
+  EXPECT_THAT(Message(ParseReportPayload(spelt).status()), HasSubstr("canonical form"));
+  EXPECT_FALSE(ParseReportPayload("").ok());
+  EXPECT_FALSE(ParseReportPayload("[]").ok());
+  EXPECT_FALSE(ParseReportPayload(std::string(1'000'000, '[')).ok());
+}
+
+TEST(SignReport, RefusesWhatCannotBe) {
+  const auto fault = [](const std::function<void(Report*)>& change) {
+    Report report = DerivedReport();
+    change(&report);
+    return Message(SignReport(report, Seed()).status());
+  };
+  EXPECT_EQ(fault([](Report*) {}), "");
+  EXPECT_THAT(fault([](Report* r) { r->tests[0].log10_e = std::numeric_limits<double>::quiet_NaN(); }), HasSubstr("tests[0]"));
+  EXPECT_THAT(fault([](Report* r) { r->tests[0].log10_p = -std::numeric_limits<double>::infinity(); }), HasSubstr("tests[0]"));
+  EXPECT_THAT(fault([](Report* r) { r->mark.window = 3; }), HasSubstr("parameters.window: not what the epoch record says"));
+  EXPECT_THAT(fault([](Report* r) { r->tokenizer_sha256 = std::string(64, '0'); }), HasSubstr("tokenizer_sha256"));
+  EXPECT_THAT(fault([](Report* r) { r->tests[0].name = "other"; }), HasSubstr("channel 'other'"));
+  EXPECT_THAT(fault([](Report* r) { r->epoch_record += " "; }), HasSubstr("canonical"));
+  EXPECT_THAT(fault([](Report* r) { r->tool = ""; }), HasSubstr("tool"));
+}
+
+}  // namespace
+}  // namespace countermark

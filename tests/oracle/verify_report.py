@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""A second verifier of signed reports, written from docs/report-format.md alone.
+
+    verify_report.py PUBLIC_KEY.pem REPORT...
+
+Prints one JSON object a report: {"file", "outcome": "verified" | "refused" | "inconsistent", "why"}. It shares no code with the C++ one: Ed25519 is
+`cryptography`'s, and the tails are plain sums in 60 decimal digits.
+"""
+import base64
+import json
+import math
+import re
+import sys
+
+import mpmath
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+
+mpmath.mp.dps = 60
+TYPE = "application/vnd.countermark.report+json"
+TOLERANCE = 1e-9
+
+
+class Refused(Exception):
+    pass
+
+
+class Inconsistent(Exception):
+    pass
+
+
+# ---- The envelope ------------------------------------------------------------------------------------------------------
+
+
+def unbase64(text):
+    if re.search("[-_]", text) and re.search("[+/]", text):
+        raise Refused("two base64 alphabets")
+    text = text.replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Refused("base64") from error
+    if base64.b64encode(raw).decode() != text:
+        raise Refused("base64 not minimal")
+    return raw
+
+
+def open_envelope(envelope_bytes, public_key):
+    try:
+        envelope = json.loads(envelope_bytes.decode("utf-8"))
+        kind, payload, signatures = envelope["payloadType"], unbase64(envelope["payload"]), envelope["signatures"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused("not an envelope") from error
+    raw = public_key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(raw)
+    key_id = digest.finalize().hex()
+    pae = b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
+    for signature in signatures:
+        if signature.get("keyid") != key_id:
+            continue
+        try:
+            public_key.verify(unbase64(signature["sig"]), pae)
+        except InvalidSignature:
+            continue
+        if kind != TYPE:
+            raise Refused("payload type")
+        return payload
+    raise Refused("signature")
+
+
+# ---- Canonical JSON (RFC 8785) -------------------------------------------------------------------------------------------
+
+
+def number(x):
+    if isinstance(x, int):
+        return str(x)
+    if x == 0:
+        return "0"
+    sign = "-" if x < 0 else ""
+    mantissa, exponent = (repr(abs(x)) if "e" in repr(abs(x)) else repr(abs(x)) + "e0").split("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + fraction
+    n = len(whole) + int(exponent)
+    n -= len(digits) - len(digits.lstrip("0"))
+    digits = digits.strip("0")
+    k = len(digits)
+    if k <= n <= 21:
+        return sign + digits + "0" * (n - k)
+    if 0 < n <= 21:
+        return sign + digits[:n] + "." + digits[n:]
+    if -6 < n <= 0:
+        return sign + "0." + "0" * -n + digits
+    return sign + digits[0] + ("." + digits[1:] if k > 1 else "") + "e" + ("+" if n > 0 else "-") + str(abs(n - 1))
+
+
+def canonical(value):
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (int, float)):
+        return number(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    return "{" + ",".join(canonical(key) + ":" + canonical(value[key]) for key in sorted(value)) + "}"
+
+
+# ---- The values ----------------------------------------------------------------------------------------------------------
+
+
+def log10_binomial_tail(n, k, p):
+    if k == 0:
+        return 0.0
+    p = mpmath.mpf(p)
+    term = mpmath.binomial(n, k) * p**k * (1 - p) ** (n - k)
+    total = mpmath.mpf(0)
+    for i in range(k, n + 1):
+        total += term
+        term *= (n - i) * p / ((i + 1) * (1 - p))
+        if i > n * p + 1 and term < total * mpmath.mpf(10) ** -50:
+            break
+    return float(mpmath.log10(min(total, 1)))
+
+
+def log10_gamma_tail(n, s):
+    if n == 0 or s == 0:
+        return 0.0
+    term = mpmath.exp(-s + (n - 1) * mpmath.log(s) - mpmath.loggamma(n))
+    total = mpmath.mpf(0)
+    for k in range(n - 1, -1, -1):
+        total += term
+        term *= k / s
+        if k < s and term < total * mpmath.mpf(10) ** -50:
+            break
+    return float(mpmath.log10(min(total, 1)))
+
+
+BETS = [c * mpmath.mpf(2) ** -j for j in range(1, 13) for c in (1, mpmath.mpf(3) / 2)]
+
+
+def log10_mean_bernoulli(n, k, p):
+    p = mpmath.mpf(p)
+    products = [mpmath.exp(k * mpmath.log(1 + b * (1 / p - 1)) + (n - k) * mpmath.log(1 - b)) for b in BETS]
+    return float(mpmath.log10(mpmath.fsum(products) / len(BETS)))
+
+
+def values_of(parameters, scored, statistic):
+    """log10 p and log10 E of a count."""
+    if parameters["scheme"] == "gumbel":
+        if statistic > scored * 24387948313145:
+            raise Refused("impossible count")
+        s = mpmath.mpf(statistic) / 2**40
+        products = [mpmath.exp(scored * mpmath.log(1 - b) + b * s) for b in BETS]
+        return log10_gamma_tail(scored, s), float(mpmath.log10(mpmath.fsum(products) / len(BETS)))
+    if parameters["scheme"] == "partition":
+        n, p = scored, mpmath.mpf(parameters["green"]) / 256
+    else:
+        n, p = scored * parameters["layers"], mpmath.mpf(1) / 2
+    if statistic > n:
+        raise Refused("impossible count")
+    return log10_binomial_tail(n, statistic, p), log10_mean_bernoulli(n, statistic, p)
+
+
+def holm(values, family):
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    out, highest = [0.0] * len(values), -math.inf
+    for rank, i in enumerate(order):
+        highest = max(highest, min(0.0, values[i] + math.log10(family - rank)))
+        out[i] = highest
+    return out
+
+
+def agree(stated, derived, what):
+    if abs(stated - derived) > TOLERANCE * max(1.0, abs(derived)):
+        raise Inconsistent(f"{what}: {stated} stated, {derived} derived")
+
+
+def check_values(report):
+    ledger, tests = report["ledger"], report["tests"]
+
+    def log10_m(record):
+        factors = [ledger[f] for f in ("keys", "schemes", "views", "regions", "tokenizers")]
+        factors.append(ledger["channels"] + (1 if ledger["candidates"] else 0))
+        factors.append(max(1, ledger["records"]) if record else 1)
+        return sum(map(math.log10, factors))
+
+    accounts = {}
+    for i, test in enumerate(tests):
+        log10_p, log10_e = values_of(report["parameters"], test["scored"], int(test["statistic"]))
+        agree(test["log10_p"], log10_p, f"tests[{i}].log10_p")
+        agree(test["log10_e"], log10_e, f"tests[{i}].log10_e")
+        if test["kind"] == "account":
+            accounts.setdefault(test["record"], []).append((test, log10_p))
+        else:
+            agree(test["log10_p_adjusted"], min(0.0, log10_p + log10_m(test["record"])), f"tests[{i}].log10_p_adjusted")
+    for record, family in accounts.items():
+        for (test, _), adjusted in zip(family, holm([p for _, p in family], ledger["candidates"])):
+            agree(test["log10_p_adjusted"], min(0.0, adjusted + log10_m(record)), f"{test['name']}.log10_p_adjusted")
+
+    decisive = [t for t in tests if t["record"] == 0] or tests
+    records = sum(i["records"] for i in report["inputs"])
+    unreadable = sum(i["unreadable"] for i in report["inputs"])
+    coverage = (records - unreadable) / records if records else 1
+    if coverage < report["coverage_floor"] or not any(t["scored"] for t in decisive):
+        verdict = "inconclusive"
+    elif any(t["log10_p_adjusted"] <= math.log10(report["alpha"]) for t in decisive):
+        verdict = "evidence"
+    else:
+        verdict = "no evidence"
+    if verdict != report["verdict"]:
+        raise Inconsistent(f"verdict: {report['verdict']} stated, {verdict} derived")
+
+
+# ---- The report ----------------------------------------------------------------------------------------------------------
+
+MEMBERS = (
+    "schema_version tool version mark_format created tenant epoch epoch_record parameters tokenizer_sha256 commitments "
+    "commitments_published inputs coverage_floor tests ledger alpha verdict uncorrected limits"
+).split()
+TEST_MEMBERS = "record subject kind name scored statistic log10_p log10_e log10_p_adjusted".split()
+
+
+def check_form(report, payload):
+    if not isinstance(report, dict) or report.get("schema_version") != 1:
+        raise Refused("schema_version")
+    if sorted(report) != sorted(MEMBERS) or any(sorted(t) != sorted(TEST_MEMBERS) for t in report["tests"]):
+        raise Refused("members")
+    if canonical(report).encode("utf-8") != payload:
+        raise Refused("not canonical")
+    ledger = report["ledger"]
+    total = ledger["channels"] + ledger["candidates"]
+    for factor in ("records", "keys", "schemes", "views", "regions", "tokenizers"):
+        total *= max(1, ledger[factor])
+    if ledger["total"] != str(min(total, 2**64 - 1)) or report["uncorrected"] != (ledger["records"] == 0):
+        raise Refused("ledger")
+
+
+def check_record(report):
+    if not report["epoch_record"]:
+        return
+    record, parameters = json.loads(report["epoch_record"]), report["parameters"]
+    same = all(record[m] == parameters[m] for m in ("scheme", "window", "green", "delta", "layers"))
+    same = same and [c["weight"] for c in record["channels"]] == parameters["weights"]
+    same = same and record["tenant"] == report["tenant"] and record["epoch"] == report["epoch"]
+    same = same and report["tokenizer_sha256"] in ("", record["tokenizer_sha256"])
+    if not same:
+        raise Inconsistent("not what the epoch record says")
+
+
+def verify(path, public_key):
+    with open(path, "rb") as file:
+        payload = open_envelope(file.read(), public_key)
+    try:
+        report = json.loads(payload.decode("utf-8"))
+    except ValueError as error:
+        raise Refused("payload") from error
+    check_form(report, payload)
+    check_record(report)
+    check_values(report)
+
+
+def main(argv):
+    with open(argv[1], "rb") as file:
+        public_key = serialization.load_pem_public_key(file.read())
+    for path in argv[2:]:
+        outcome, why = "verified", ""
+        try:
+            verify(path, public_key)
+        except Refused as error:
+            outcome, why = "refused", str(error)
+        except Inconsistent as error:
+            outcome, why = "inconsistent", str(error)
+        print(json.dumps({"file": path, "outcome": outcome, "why": why}))
+
+
+if __name__ == "__main__":
+    main(sys.argv)
