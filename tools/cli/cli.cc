@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <sstream>
 #include <vector>
 
 #include "countermark_cli_build.h"
@@ -30,6 +31,15 @@ class EnvironmentFirstConfig : public CLI::ConfigTOML {
     std::erase_if(found, [](const CLI::ConfigItem& item) { return std::getenv(EnvironmentName(item.name).c_str()) != nullptr; });
     return found;
   }
+  // Without what is empty, so that the output can be read back as a configuration file.
+  std::string to_config(const CLI::App* app, bool defaults, bool descriptions, std::string prefix) const override {
+    std::istringstream lines(CLI::ConfigTOML::to_config(app, defaults, descriptions, std::move(prefix)));
+    std::string out;
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.ends_with("=\"\"") && !line.ends_with("=[]")) out += line + "\n";
+    }
+    return out;
+  }
 };
 
 // Options that steer one run and have no place in the environment.
@@ -39,6 +49,7 @@ bool OfOneRun(const std::string& name) {
 
 void NameEnvironment(CLI::App* app) {
   for (CLI::Option* option : app->get_options()) {
+    if (option->get_default_str() == "[]") option->default_str("");
     if (option->get_lnames().empty() || OfOneRun(option->get_lnames().front())) continue;
     if (option->get_envname().empty()) option->envname(EnvironmentName(option->get_lnames().front()));
   }

@@ -21,7 +21,8 @@ struct PassphraseOptions {
     CLI::Option* file = app.add_option("--" + prefix + "passphrase-file", source.file, "file whose content is the passphrase (a final newline is dropped)");
     app.add_option("--" + prefix + "passphrase-fd", source.descriptor, "open descriptor to read the passphrase from")
         ->check(CLI::NonNegativeNumber)
-        ->excludes(file);
+        ->excludes(file)
+        ->default_str("");
   }
 };
 
