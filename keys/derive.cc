@@ -1,43 +1,15 @@
 #include "countermark/keys/derive.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <vector>
+
+#include "keys/hasher.h"
 
 namespace countermark {
 namespace {
 
-// One SHA-256 computation. Fetched once: OpenSSL 3 looks an algorithm up by name at each use otherwise, which costs more than the
-// hash itself when a million accounts' keys are derived. The context's state is wiped by EVP_MD_CTX_free.
-class Hasher {
- public:
-  Hasher() : context_(EVP_MD_CTX_new()) {
-    static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA2-256", nullptr);
-    if (context_ == nullptr || sha256 == nullptr || EVP_DigestInit_ex2(context_, sha256, nullptr) != 1) Fail();
-  }
-  Hasher(const Hasher&) = delete;
-  Hasher& operator=(const Hasher&) = delete;
-  ~Hasher() { EVP_MD_CTX_free(context_); }
-
-  Hasher& Add(const void* data, size_t size) {
-    if (EVP_DigestUpdate(context_, data, size) != 1) Fail();
-    return *this;
-  }
-  void Finish(uint8_t* out) {
-    if (EVP_DigestFinal_ex(context_, out, nullptr) != 1) Fail();
-  }
-
- private:
-  [[noreturn]] static void Fail() {
-    std::fputs("countermark: OpenSSL has no SHA-256 to give\n", stderr);
-    std::abort();
-  }
-  EVP_MD_CTX* context_;
-};
+using keys_internal::Hasher;
 
 // HMAC-SHA256 (RFC 2104) under a 32-byte key.
 void Hmac(const uint8_t* key, std::span<const uint8_t> message, uint8_t* out) {

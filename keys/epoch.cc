@@ -69,7 +69,9 @@ absl::Status ValidateLabel(std::string_view what, std::string_view label) {
   }
   if (!keys_internal::IsUtf8(label)) return absl::InvalidArgumentError(Cat(what, " is not valid UTF-8"));
   for (size_t i = 0; i < label.size(); ++i) {
-    if (static_cast<unsigned char>(label[i]) < 0x20 || label[i] == 0x7F) {
+    // C0, DEL and C1 (C2 80 to C2 9F in UTF-8): a label is printed at terminals, and must not be able to steer one.
+    const auto byte = static_cast<unsigned char>(label[i]);
+    if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && static_cast<unsigned char>(label[i + 1]) < 0xA0)) {
       return absl::InvalidArgumentError(Cat(what, " has a control character at byte ", i));
     }
   }

@@ -13,7 +13,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "countermark/keys/digest.h"
 #include "src/base/hex.h"
+#include "tests/keys/test_files.h"
 
 namespace countermark {
 namespace {
@@ -128,6 +130,18 @@ TEST(Commit, HangsOnSaltKeyAndRecord) {
 TEST(Sha256, PublishedAnswers) {   // FIPS 180-4's examples
   EXPECT_EQ(HexEncode(Sha256(std::string_view(""))), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(HexEncode(Sha256(std::string_view("abc"))), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(Sha256, OfAFileIsThatOfItsBytes) {
+  const TestFolder folder;
+  for (const size_t size : {size_t{0}, size_t{3}, size_t{1} << 20, (size_t{1} << 20) + 1, size_t{3} << 20}) {
+    std::string bytes(size, 'z');
+    for (size_t i = 0; i < size; i += 4099) bytes[i] = static_cast<char>(i);
+    Spill(folder / "f", bytes);
+    EXPECT_EQ(*Sha256File(folder / "f"), Sha256(bytes)) << size;
+  }
+  EXPECT_TRUE(absl::IsNotFound(Sha256File(folder / "none").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Sha256File(folder / ".").status()));
 }
 
 }  // namespace

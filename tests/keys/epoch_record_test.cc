@@ -126,6 +126,16 @@ TEST(Utf8, AcceptsAndRefusesAtTheEdges) {
   }
 }
 
+TEST(Labels, NoControlCharacterAndNoOddBytes) {
+  for (const std::string& good : {std::string("a"), std::string("org-7f3a/user-α"), std::string("a b"), std::string("\xC2\xA0"), std::string(1024, 'x')}) {
+    EXPECT_TRUE(ValidateLabel("label", good).ok()) << good;
+  }
+  for (const std::string& bad : {std::string(), std::string("a\nb"), std::string("\x7F"), std::string("\xC2\x9B"), std::string("\xC2"), std::string(1, '\0'),
+                                 std::string(1025, 'x'), std::string("\xFF")}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ValidateLabel("label", bad))) << bad;
+  }
+}
+
 TEST(ParseChannels, DecimalsBecomeSixteenBitShares) {
   const auto weights = [](std::string_view text, std::string_view names = "") {
     std::vector<uint32_t> out;
