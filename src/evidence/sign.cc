@@ -37,7 +37,12 @@ absl::Status CheckAgainstRecord(const Report& report) {
 absl::StatusOr<std::string> SignReport(const Report& report, const Secret32& ed25519_seed) {
   CM_RETURN_IF_ERROR(ValidateReport(report));
   CM_RETURN_IF_ERROR(CheckAgainstRecord(report));
-  return SealEnvelope(kReportPayloadType, ReportPayload(report), ed25519_seed);
+  const std::string payload = ReportPayload(report);
+  // No reader would open what is larger.
+  if (payload.size() > kMaxEnvelopeBytes / 4 * 3 - 4096) {
+    return absl::ResourceExhaustedError(Cat("the report would be ", payload.size(), " bytes; list fewer tests (the ledger counts those left out)"));
+  }
+  return SealEnvelope(kReportPayloadType, payload, ed25519_seed);
 }
 
 absl::StatusOr<Report> OpenReport(std::string_view envelope, const Ed25519PublicKey& public_key) {

@@ -43,7 +43,7 @@ TEST_F(VerifyCli, VerifiesAndSaysWhat) {
   const Ran ran = Verify("report.json --public-key key.pem --input suspect.jsonl --tokenizer tokenizer.model");
   EXPECT_EQ(ran.exit, 0) << ran.err;
   EXPECT_EQ(ran.err, "");
-  EXPECT_THAT(ran.out, AllOf(HasSubstr("VERIFIED"), HasSubstr("at alpha = 1e-06: evidence"), HasSubstr("org-1"), HasSubstr("Which account's answers"),
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("VERIFIED"), HasSubstr("at alpha = 1e-06: evidence\nWeight to a third party: none yet"), HasSubstr("org-1"), HasSubstr("Which account's answers"),
                              HasSubstr("input 'suspect.jsonl': the file given is the one that was tested"), HasSubstr("Not checked"), HasSubstr("no weight yet"),
                              HasSubstr("Limits the report states itself")));
   EXPECT_THAT(ran.out, Not(HasSubstr("\033")));

@@ -139,6 +139,7 @@ std::string VerificationText(const Verification& verification, size_t rows, bool
     const Report& report = *verification.report;
     if (verification.outcome == VerifyOutcome::kVerified) {
       out += Cat("Verdict of the report, at alpha = ", Brief(report.alpha), report.ledger.records == 0 ? " (uncorrected)" : "", ": ", VerdictName(report.verdict), "\n");
+      if (report.verdict == Verdict::kEvidence) out += "Weight to a third party: none yet; what is missing is said at the end\n";
     }
     AppendReport(report, rows, &out);
   }
