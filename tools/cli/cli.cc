@@ -31,12 +31,12 @@ class EnvironmentFirstConfig : public CLI::ConfigTOML {
     std::erase_if(found, [](const CLI::ConfigItem& item) { return std::getenv(EnvironmentName(item.name).c_str()) != nullptr; });
     return found;
   }
-  // Without what is empty, so that the output can be read back as a configuration file.
+  // Without what is empty or not set, so that the output can be read back as a configuration file.
   std::string to_config(const CLI::App* app, bool defaults, bool descriptions, std::string prefix) const override {
     std::istringstream lines(CLI::ConfigTOML::to_config(app, defaults, descriptions, std::move(prefix)));
     std::string out;
     for (std::string line; std::getline(lines, line);) {
-      if (!line.ends_with("=\"\"") && !line.ends_with("=[]")) out += line + "\n";
+      if (!line.ends_with("=\"\"") && !line.ends_with("=[]") && !line.ends_with("=false")) out += line + "\n";
     }
     return out;
   }

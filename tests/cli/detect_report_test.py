@@ -1,0 +1,140 @@
+"""From a key store to a signed report: keys made, a suspect examined, the report verified and an altered one refused."""
+import json
+import random
+
+import pytest
+
+from detect_support import KEY, bare_key, exported_key, jsonl, lines, mark_oracle, run
+
+
+@pytest.fixture(scope='module')
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('keys')
+    secret = folder / 'pass'
+    secret.write_text('correct horse\n')
+    secret.chmod(0o600)
+    store = folder / 'keys.cmks'
+    common = ['--store', store, '--passphrase-file', secret]
+
+    def make(*arguments):
+        result = run(*arguments, program='watermark-keys')
+        assert result.returncode == 0, result.err
+    make('init', *common, '--tenant', 'acme')
+    make('epoch', *common, '--name', '2026-11', '--tokenizer-sha256', '0' * 64, '--vocabulary', 50000)
+    make('account', 'add', *common, 'org-1', 'org-2', 'org-3')
+    make('signing-key', *common, '--public-out', folder / 'signer.pem')
+    make('export', *common, '--epoch', '2026-11', '--out', folder / 'epoch.key')
+    bundle_secret = folder / 'bundle-pass'
+    bundle_secret.write_text('battery staple\n')
+    bundle_secret.chmod(0o600)
+    make('bundle', *common, '--epoch', '2026-11', '--out', folder / 'epoch.cmkb', '--bundle-passphrase-file', bundle_secret)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def suspect(keys):
+    rng = random.Random(11)
+    epoch = mark_oracle.Epoch(bytes.fromhex((keys / 'epoch.key').read_text().strip()))
+    records = [{'id': f'm{i}', 'token_ids': epoch.write('org-2', 120, 50000, rng)} for i in range(3)]
+    records += [{'id': f'p{i}', 'token_ids': [rng.randrange(50000) for _ in range(120)]} for i in range(3)]
+    return jsonl(keys / 'suspect.jsonl', records)
+
+
+def from_store(keys):
+    return ['--keystore', keys / 'keys.cmks', '--epoch', '2026-11', '--passphrase-file', keys / 'pass']
+
+
+def test_store_bundle_and_export_say_the_same(keys, suspect):
+    accounts = ['--account', 'org-1', 'org-2']
+    by_store = run(suspect, *from_store(keys), *accounts, '--json')
+    assert by_store.returncode == 1, by_store.err
+    by_bundle = run(suspect, '--bundle', keys / 'epoch.cmkb', '--passphrase-file', keys / 'bundle-pass', *accounts, '--json')
+    by_export = run(suspect, '--epoch-key', keys / 'epoch.key', *accounts, '--json')
+    assert by_store.out == by_bundle.out == by_export.out
+    assert [r['verdict'] for r in json.loads(by_store.out)['records']] == ['marked'] * 3 + ['no evidence'] * 3
+    registered = json.loads(run(suspect, *from_store(keys), '--registered-accounts', '--json').out)['pooled']['accounts']
+    assert [a['account'] for a in registered] == ['org-1', 'org-2', 'org-3']
+    assert min(registered, key=lambda a: a['log10_p'])['account'] == 'org-2'
+    assert "'stranger' is not registered" in run(suspect, *from_store(keys), '--account', 'stranger').err
+
+
+def test_keys_that_do_not_open(keys, suspect):
+    wrong = keys / 'wrong'
+    wrong.write_text('wrong\n')
+    wrong.chmod(0o600)
+    for flags in (['--keystore', keys / 'keys.cmks', '--epoch', '2026-11', '--passphrase-file', wrong], ['--bundle', keys / 'epoch.cmkb', '--passphrase-file', wrong],
+                  ['--keystore', keys / 'keys.cmks', '--epoch', '2026-12', '--passphrase-file', keys / 'pass'],
+                  ['--keystore', keys / 'none', '--epoch', '2026-11', '--passphrase-file', keys / 'pass'],
+                  ['--bundle', suspect, '--passphrase-file', keys / 'pass'],
+                  ['--bundle', keys / 'epoch.cmkb', '--passphrase-file', keys / 'bundle-pass', '--epoch', 'other']):
+        result = run(suspect, *flags)
+        assert result.returncode == 2 and result.out == '' and result.err.startswith('watermark-detect: error: '), flags
+
+
+def test_the_report_verifies_and_an_altered_one_does_not(keys, suspect, tmp_path):
+    report = tmp_path / 'report.json'
+    made = run(suspect, *from_store(keys), '--registered-accounts', '--report', report, '--json')
+    assert made.returncode == 1, made.err
+    assert f'signed report: {report}' in made.err
+    verified = run(report, '--public-key', keys / 'signer.pem', '--input', suspect, '--json', program='watermark-verify')
+    assert verified.returncode == 0, verified.err + verified.out
+    # What the report says is what was printed: the counts of the pooled tests, and the commitments of the keys that were used.
+    said = json.dumps(json.loads(verified.out))
+    pooled = json.loads(made.out)['pooled']
+    for test in pooled['channels'] + pooled['accounts']:
+        assert str(test['statistic']) in said
+    assert 'account:org-2' in said and '"base"' in said
+    envelope = json.loads(report.read_text())
+    payload = envelope['payload']
+    for at in (10, len(payload) // 2, len(payload) - 10):
+        altered = tmp_path / f'altered{at}.json'
+        altered.write_text(json.dumps(envelope | {'payload': payload[:at] + ('A' if payload[at] != 'A' else 'B') + payload[at + 1:]}))
+        assert run(altered, '--public-key', keys / 'signer.pem', program='watermark-verify').returncode == 2
+    other = jsonl(tmp_path / 'other.jsonl', [{'token_ids': [1, 2, 3]}])
+    assert run(report, '--public-key', keys / 'signer.pem', '--input', other, program='watermark-verify').returncode == 2
+
+
+def test_a_report_on_an_exported_key_is_signed_from_a_store(keys, suspect, tmp_path):
+    report = tmp_path / 'report.json'
+    made = run(suspect, '--epoch-key', keys / 'epoch.key', '--account', 'org-2', '--report', report, '--signing-keystore', keys / 'keys.cmks',
+               '--passphrase-file', keys / 'pass')
+    assert made.returncode == 1, made.err
+    assert run(report, '--public-key', keys / 'signer.pem', program='watermark-verify').returncode == 0
+    bare = tmp_path / 'bare.json'
+    made = run(suspect, '--epoch-key', bare_key(tmp_path), '--report', bare, '--signing-keystore', keys / 'keys.cmks', '--passphrase-file', keys / 'pass')
+    assert made.returncode == 0, made.err
+    assert run(bare, '--public-key', keys / 'signer.pem', program='watermark-verify').returncode == 0
+
+
+def test_report_files_are_whole_or_absent(keys, suspect, tmp_path):
+    taken = tmp_path / 'taken.json'
+    taken.write_text('mine')
+    result = run(suspect, *from_store(keys), '--report', taken, '--jsonl')
+    assert result.returncode == 2 and result.out == '' and f'{taken}: exists already' in result.err
+    assert taken.read_text() == 'mine'
+    nowhere = run(suspect, *from_store(keys), '--report', tmp_path / 'no' / 'report.json')
+    assert nowhere.returncode == 2 and 'No such file' in nowhere.err
+
+    import resource
+    full = run(suspect, *from_store(keys), '--report', tmp_path / 'full.json', preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
+    assert full.returncode == 2 and 'full.json: cannot write' in full.err
+    assert not (tmp_path / 'full.json').exists()
+    empty = tmp_path / 'empty.jsonl'
+    empty.write_text('')
+    assert run(empty, *from_store(keys), '--report', tmp_path / 'none.json').returncode == 2
+    assert not (tmp_path / 'none.json').exists()
+    unwritable = run(suspect, *from_store(keys), '--report', tmp_path / 'pipe.json', '--json', stdout=open('/dev/full', 'w', encoding='ascii'))
+    assert unwritable.returncode == 2
+
+
+def test_a_store_without_a_signing_key_is_known_before_the_work(tmp_path):
+    secret = tmp_path / 'pass'
+    secret.write_text('x')
+    secret.chmod(0o600)
+    common = ['--store', tmp_path / 's.cmks', '--passphrase-file', secret]
+    assert run('init', *common, '--tenant', 't', program='watermark-keys').returncode == 0
+    assert run('epoch', *common, '--name', 'e', '--tokenizer-sha256', '0' * 64, '--vocabulary', 9, program='watermark-keys').returncode == 0
+    path = jsonl(tmp_path / 'in.jsonl', [{'token_ids': [1, 2, 3]}])
+    result = run(path, '--keystore', tmp_path / 's.cmks', '--epoch', 'e', '--passphrase-file', secret, '--report', tmp_path / 'r.json', '--jsonl')
+    assert result.returncode == 2 and result.out == '' and 'signing key' in result.err
+    assert not (tmp_path / 'r.json').exists()
