@@ -58,8 +58,8 @@ Command AddAccount(Program* program) {
   CLI::App* group = program->app().add_subcommand("account", "Registers the API accounts that marks can name.");
   group->require_subcommand(1);
   CLI::App* app = group->add_subcommand("add", "Adds account labels, all of them or, on an error, none.");
-  app->add_option("labels", options->labels, "account labels")->option_text("LABEL...");
-  app->add_option("--from", options->from, "file with a label a line, - for standard input")->option_text("FILE");
+  app->add_option("labels", options->labels, "account labels")->type_name("LABEL");
+  app->add_option("--from", options->from, "file with a label a line, - for standard input")->type_name("FILE");
   options->store.AddTo(*app);
   SetExamples(app,
               "watermark-keys account add org-1 org-2 --store keys.cmks\n"

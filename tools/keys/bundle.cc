@@ -16,8 +16,8 @@ Command AddBundle(Program* program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("bundle", "Writes an encrypted epoch bundle for serving hosts: one epoch's key, record and accounts, never the master key.");
   options->store.AddTo(*app);
-  app->add_option("--epoch", options->epoch, "which epoch")->required()->option_text("NAME REQUIRED");
-  app->add_option("--out", options->out, "where to; must not exist")->required()->option_text("FILE REQUIRED");
+  app->add_option("--epoch", options->epoch, "which epoch")->required()->type_name("NAME");
+  app->add_option("--out", options->out, "where to; must not exist")->required()->type_name("FILE");
   options->bundle_passphrase.AddTo(*app, "bundle-");
   SetExamples(app,
               "watermark-keys bundle --store keys.cmks --epoch 2026-11 --out 2026-11.cmkb\n"

@@ -67,7 +67,7 @@ Command AddEpoch(Program* program) {
   CLI::App* app = program->app().add_subcommand("epoch", "Adds an epoch: a key of its own and the record of how its texts are marked.");
   options->store.AddTo(*app);
   app->option_defaults()->always_capture_default();
-  app->add_option("--name", options->name, "the epoch's name")->required()->option_text("NAME REQUIRED");
+  app->add_option("--name", options->name, "the epoch's name")->required()->type_name("NAME");
   app->add_option("--scheme", options->scheme, "gumbel, partition or tournament");
   app->add_option("--window", options->record.mark.window, "tokens before the chosen one that seed its mark, 1 to 4");
   app->add_option("--weights", options->weights, "each channel's share of the windows, decimals that sum to 1");
@@ -77,7 +77,7 @@ Command AddEpoch(Program* program) {
   app->add_option("--layers", options->record.mark.layers, "tournament: layers, 1 to 32");
   CLI::Option* tokenizer = app->add_option("--tokenizer", options->tokenizer, "tokenizer file (SentencePiece model or GGUF); its SHA-256 is kept");
   app->add_option("--tokenizer-sha256", options->tokenizer_sha256, "that SHA-256 itself, where the file is not at hand")->excludes(tokenizer);
-  app->add_option("--vocabulary", options->record.vocabulary, "tokens of the vocabulary")->required()->option_text("N REQUIRED");
+  app->add_option("--vocabulary", options->record.vocabulary, "tokens of the vocabulary")->required()->type_name("N");
   app->add_option("--low-entropy", options->low_entropy, "requests that ask for nearly no randomness: floor, deny or allow");
   app->add_option("--first-use", options->first_use, "UTC, 2026-11-01 or 2026-11-01T00:00:00Z; by default now");
   app->add_option("--last-use", options->last_use, "UTC; by default a year from now");

@@ -15,8 +15,8 @@ Command AddExport(Program* program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("export", "Writes one epoch's key, 64 hexadecimal digits (0600), and its record beside it, FILE.json.");
   options->store.AddTo(*app);
-  app->add_option("--epoch", options->epoch, "which epoch")->required()->option_text("NAME REQUIRED");
-  app->add_option("--out", options->out, "where to; neither it nor FILE.json may exist")->required()->option_text("FILE REQUIRED");
+  app->add_option("--epoch", options->epoch, "which epoch")->required()->type_name("NAME");
+  app->add_option("--out", options->out, "where to; neither it nor FILE.json may exist")->required()->type_name("FILE");
   SetExamples(app, "watermark-keys export --store keys.cmks --epoch 2026-11 --out 2026-11.key");
   return {app, [options, program] {
             CM_ASSIGN_OR_RETURN(const KeyStore store, options->store.Open());

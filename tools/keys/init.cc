@@ -15,7 +15,7 @@ Command AddInit(Program* program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("init", "Makes a new key store with a fresh master key.");
   options->store.AddTo(*app);
-  app->add_option("--tenant", options->tenant, "whose keys these are; part of every key's derivation")->required()->option_text("NAME REQUIRED");
+  app->add_option("--tenant", options->tenant, "whose keys these are; part of every key's derivation")->required()->type_name("NAME");
   SetExamples(app,
               "watermark-keys init --store keys.cmks --tenant acme\n"
               "watermark-keys init --store keys.cmks --tenant acme --passphrase-file passphrase.txt\n"

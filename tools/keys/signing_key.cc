@@ -47,7 +47,7 @@ Command AddSigningKey(Program* program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("signing-key", "Makes the Ed25519 key that signs reports, if the store has none, and writes its public half (PEM).");
   options->store.AddTo(*app);
-  app->add_option("--public-out", options->public_out, "where the public key goes, - for standard output")->option_text("FILE");
+  app->add_option("--public-out", options->public_out, "where the public key goes, - for standard output")->type_name("FILE");
   SetExamples(app, "watermark-keys signing-key --store keys.cmks --public-out signing.pem");
   return {app, [options, program] { return Run(*options, program); }};
 }

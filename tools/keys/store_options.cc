@@ -7,7 +7,7 @@
 namespace countermark::cli {
 
 void StoreOptions::AddTo(CLI::App& app) {
-  app.add_option("--store", path, "key store file")->required()->option_text("FILE REQUIRED");
+  app.add_option("--store", path, "key store file")->required()->type_name("FILE");
   passphrase.AddTo(app);
 }
 
