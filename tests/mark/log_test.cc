@@ -32,6 +32,10 @@ std::vector<uint32_t> EdgeWords() {
   return words;
 }
 
+Exact AsExact(SignedInt128 x) {
+  return ldexp(Exact(static_cast<int64_t>(x >> 64)), 64) + Exact(static_cast<uint64_t>(x));
+}
+
 double UnitInTheLastPlace(double x) { return std::ldexp(1.0, std::ilogb(x) - 52); }
 
 TEST(NegativeLog, WithinAUnitInTheLastPlaceOfBoost) {
@@ -74,11 +78,21 @@ TEST(FixedNegativeLog, IsTheExactFloor) {
   for (const uint32_t word : words) {
     const Exact exact = -log(ldexp(Exact((uint64_t{1} << 32) - word), -32));
     ASSERT_EQ(FixedNegativeLog(word), static_cast<uint64_t>(floor(ldexp(exact, 40)))) << word;
-    // 32 units of 2⁻⁶⁴, as the header says.
-    ASSERT_LE(abs(Exact(static_cast<int64_t>(NegativeLogUnits(word) >> 8)) - floor(ldexp(exact, 56))), 1) << word;
+    if (word == 0) continue;
+    const FixedLogParts parts = SplitForFixedLog(word);
+    ASSERT_LE(abs(AsExact(FixedLogUnits(parts)) - ldexp(exact, 64)), 32) << word;
+    ASSERT_LE(abs(AsExact(FixedLogUnitsFine(parts)) - ldexp(exact, 96)), 4096) << word;
   }
   EXPECT_EQ(FixedNegativeLog(0), 0u);
   EXPECT_LE(FixedNegativeLog(0xFFFFFFFF), static_cast<uint64_t>(std::ldexp(22.2, 40)));
+}
+
+// The words whose scores lie nearest to an integer, to both sides, found by log_exhaustive.cc: 64 bits do not settle them.
+TEST(FixedNegativeLog, IsTheExactFloorWhereItIsHardest) {
+  for (const uint32_t word : {4766866u}) {
+    const Exact exact = -log(ldexp(Exact((uint64_t{1} << 32) - word), -32));
+    EXPECT_EQ(FixedNegativeLog(word), static_cast<uint64_t>(floor(ldexp(exact, 40)))) << word;
+  }
 }
 
 // Mean and variance of the score under a uniform word are those of Exp(1): over all words of a stride the sum is within a hair of 2⁴⁰ each.

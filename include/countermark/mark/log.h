@@ -44,13 +44,17 @@ COUNTERMARK_HD inline double NegativeLog(uint32_t word) {
   return std::fma(-dk, 6.93147180369123816490e-01, std::fma(half_f, f, -low) - f);
 }
 
-// −ln(1 − word/2³²) in units of 2⁻⁶⁴, by integers alone; within 32 units of the true value, never negative.
-//
-// With n = 2³² − word = 2^e·y, 1 ≤ y < 2: −ln(n/2³²) = (32 − e)·ln 2 − ln y, and ln y = ln(1 + r) − ln c, where c is a 16-bit
-// reciprocal chosen by y's first 7 fraction bits and r = y·c − 1, exactly, |r| < 2⁻⁷. The error: half a unit for each of up to 32 ln 2,
-// half for ln c, 4 for each of the last truncated products (the earlier ones shrink by r), and the ninth term, below 2⁻⁶⁶.
-COUNTERMARK_HD inline SignedInt128 NegativeLogUnits(uint32_t word) {
-  constexpr uint32_t kReciprocal[128] = {  // round(2¹⁶ / (1 + (i + ½)/128))
+// The reduction both fixed-point forms share. With n = 2³² − word = 2^e·y, 1 ≤ y < 2: −ln(n/2³²) = (32 − e)·ln 2 − ln y, and ln y =
+// ln(1 + r) − ln c, where c is a 16-bit reciprocal chosen by y's first 7 fraction bits, and r = y·c − 1, exactly, |r| < 2⁻⁷·¹.
+struct FixedLogParts {
+  int e;            // 0 … 31
+  int index;        // of c
+  int64_t r;        // in units of 2⁻⁴⁷
+  uint64_t log_c;   // −ln c in units of 2⁻⁶⁴, rounded
+};
+
+COUNTERMARK_HD inline FixedLogParts SplitForFixedLog(uint32_t word) {
+  static constexpr uint32_t kReciprocal[128] = {  // round(2¹⁶ / (1 + (i + ½)/128))
       65281, 64777, 64281, 63792, 63310, 62836, 62369, 61909, 61455, 61008, 60568, 60133, 59705, 59283, 58867, 58457,
       58053, 57654, 57260, 56872, 56489, 56111, 55738, 55370, 55007, 54649, 54295, 53946, 53601, 53261, 52925, 52593,
       52265, 51942, 51622, 51306, 50995, 50686, 50382, 50081, 49784, 49490, 49200, 48913, 48630, 48349, 48072, 47798,
@@ -59,7 +63,7 @@ COUNTERMARK_HD inline SignedInt128 NegativeLogUnits(uint32_t word) {
       40233, 40041, 39851, 39662, 39476, 39291, 39108, 38926, 38746, 38568, 38392, 38217, 38044, 37872, 37702, 37533,
       37366, 37200, 37036, 36873, 36712, 36552, 36393, 36236, 36080, 35926, 35772, 35620, 35470, 35320, 35172, 35026,
       34880, 34735, 34592, 34450, 34309, 34169, 34031, 33893, 33757, 33622, 33487, 33354, 33222, 33091, 32961, 32832};
-  constexpr uint64_t kReciprocalLog[128] = {  // round(−ln(kReciprocal[i]/2¹⁶)·2⁶⁴)
+  static constexpr uint64_t kReciprocalLog[128] = {  // round(−ln(kReciprocal[i]/2¹⁶)·2⁶⁴)
       0x00FF7F551588DE02, 0x02FB6DEBF18DCEC2, 0x04F32C10F02DD34D, 0x06E7A009F8646364, 0x08D8AEC49A6EC158, 0x0AC531D7E47A6A46,
       0x0CAE148768667548, 0x0E933AC58B121F92, 0x1075993598E4F130, 0x1254062F0A9416FE, 0x142E64BEC266E772, 0x1606C5A94E854A48,
       0x17DAE56D93235379, 0x19ABC1463FB43747, 0x1B79412BCD862A0B, 0x1D434CD6730BDE4F, 0x1F09CBC0254F2124, 0x20CDC825A774D78B,
@@ -82,26 +86,64 @@ COUNTERMARK_HD inline SignedInt128 NegativeLogUnits(uint32_t word) {
       0xA39401F9AF556E0D, 0xA4A1961D20623D50, 0xA5AE5E4AD0E8242B, 0xA6BA56D23D9CC5EF, 0xA7C38EFA89FBC2A7, 0xA8CDDB06119ED15F,
       0xA9D55B2DCD306552, 0xAADBF8A5D3A05444, 0xABE3A49A1DF94142, 0xACE873300596024E, 0xADEC53874ED59EEF, 0xAEEF41B8B0F99E3C,
       0xAFF139D6950D45F3, 0xB0F237ED2B233612};
-  constexpr uint64_t kLn2 = 0xB17217F7D1CF79AC;  // round(ln 2·2⁶⁴)
-  if (word == 0) return 0;
   const uint64_t n = (uint64_t{1} << 32) - word;
   int e = 31;
   while (n >> e == 0) --e;
   const int i = static_cast<int>((n << (63 - e)) >> 56 & 127);
-  const int64_t product = static_cast<int64_t>(n * kReciprocal[i]);             // y·c·2^(e+16), below 2⁴⁹
-  const int64_t r = (product - (int64_t{1} << (e + 16))) * (int64_t{1} << (46 - e));  // units of 2⁻⁶²
+  const int64_t product = static_cast<int64_t>(n * kReciprocal[i]);  // y·c·2^(e+16), below 2⁴⁹
+  return {e, i, (product - (int64_t{1} << (e + 16))) * (int64_t{1} << (31 - e)), kReciprocalLog[i]};
+}
+
+inline constexpr uint64_t kFixedLn2 = 0xB17217F7D1CF79AC;  // round(ln 2·2⁶⁴)
+
+// −ln(1 − word/2³²) in units of 2⁻⁶⁴, word > 0, from its parts; within 32 units of the true value: half a unit for each of up to 32 ln 2,
+// half for ln c, 4 for each of the last truncated products (the earlier ones shrink by r), and the ninth term, below 2⁻⁶⁶.
+COUNTERMARK_HD inline SignedInt128 FixedLogUnits(const FixedLogParts& parts) {
   // ln(1 + r) by Horner's rule; coefficients (−1)^(j+1)/j in units of 2⁻⁶².
   constexpr int64_t kOne = int64_t{1} << 62;
   int64_t sum = -kOne / 8;
-  for (int j = 7; j >= 1; --j) sum = static_cast<int64_t>(SignedInt128{sum} * r >> 62) + (j % 2 == 1 ? kOne / j : -kOne / j);
-  sum = static_cast<int64_t>(SignedInt128{sum} * r >> 62);
-  return SignedInt128{kLn2} * (32 - e) - SignedInt128{kReciprocalLog[i]} - SignedInt128{sum} * 4;
+  for (int j = 7; j >= 1; --j) sum = static_cast<int64_t>(SignedInt128{sum} * parts.r >> 47) + (j % 2 == 1 ? kOne / j : -kOne / j);
+  sum = static_cast<int64_t>(SignedInt128{sum} * parts.r >> 47);
+  return SignedInt128{kFixedLn2} * (32 - parts.e) - SignedInt128{parts.log_c} - SignedInt128{sum} * 4;
 }
 
-// ⌊−ln(1 − word/2³²)·2⁴⁰⌋ exactly. The error of 32 units in 2²⁴ could only matter where the fraction is that near an integer:
-// tests/mark/log_exhaustive.cc lists every word within 2⁻¹⁶ of one, and those agree with 60-digit values
-// (docs/results/gumbel-score-exhaustive.json).
-COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) { return static_cast<uint64_t>(NegativeLogUnits(word) >> 24); }
+// The same in units of 2⁻⁹⁶, within 2⁻⁸⁴ of the true value: twelve terms in units of 2⁻⁸⁶, and the tables' next 32 bits.
+COUNTERMARK_HD inline SignedInt128 FixedLogUnitsFine(const FixedLogParts& parts) {
+  static constexpr int32_t kReciprocalLogRest[128] = {  // round(−ln(c)·2⁹⁶) − 2³²·round(−ln(c)·2⁶⁴)
+      1340999008, 61105415, -1356725645, 1259012868, -1117792168, 1251802873, 221029670, -196363783, 463453134, 1354710102,
+      -1112135285, 492410057, 197386868, 452558383, -11696772, 1721669910, -190071869, -1337513265, 68180501, -1545547771,
+      -1021531207, -765565028, 882579906, 1521239181, -1150616193, -973046693, -1821767220, -23932434, -2095339814, -814280923,
+      553576247, 1090096617, -686262157, -476710501, -1747718509, -982652381, 1418080340, -341108163, 1133920511, 1640875223,
+      -406471432, -784511500, 2007251256, -1211601843, -145296243, 465892692, 803057528, -853420419, 230993465, -1740614512,
+      836330449, 43948293, -1725623580, 1512944068, -2020394800, 369773167, 2069771372, 1078920385, 211897938, 717081907,
+      -502437384, -151152472, -1947241768, 428017126, 445789074, -217988277, 2835117, 1155403389, -510028107, 1439034159,
+      770809572, -1334264012, 940443681, -179570757, 1478175494, 1192049728, -1589639209, 1743062024, 939973865, -684099777,
+      -1539539029, 2134993819, -2055766952, -1750417660, -1769791342, 423876123, 1213583833, -1471817317, -2112733934,
+      1660276534, 478466661, -1931557066, 238110254, -364755488, 374237755, -1581354174, 74587620, 768560273, -1197464373,
+      1459475343, 533901935, -529782811, 1510550688, 1395509478, 1872589326, -791212580, -1715333766, 1940671936, 1692780600,
+      -1617663553, 1882387569, 1688735132, 682774766, -936428029, 1848906500, 1894837944, 1558383060, 1068204246, -857648687,
+      2021178114, -1840635702, 1270713679, 906534293, -881469893, -1777705906, -279340696, -2015356920, -414877309};
+  constexpr int32_t kLn2Rest = -907824232;
+  constexpr SignedInt128 kOne = SignedInt128{1} << 86;
+  SignedInt128 sum = -kOne / 12;
+  for (int j = 11; j >= 1; --j) sum = (sum * parts.r >> 47) + (j % 2 == 1 ? kOne / j : -kOne / j);
+  sum = sum * parts.r >> 47;
+  const SignedInt128 ln2 = SignedInt128{kFixedLn2} * (SignedInt128{1} << 32) + kLn2Rest;
+  const SignedInt128 log_c = SignedInt128{parts.log_c} * (SignedInt128{1} << 32) + kReciprocalLogRest[parts.index];
+  return ln2 * (32 - parts.e) - log_c - sum * 1024;
+}
+
+// ⌊−ln(1 − word/2³²)·2⁴⁰⌋ exactly. Where the fraction is farther than 64 units of 2⁻⁶⁴ from an integer the first form settles it; one word
+// in 2¹⁷ takes the second. No word but 0 lies nearer to an integer than 2⁻⁷³, as tests/mark/check_log_exhaustive found by looking at all
+// 2³² (docs/results/gumbel-score-exhaustive.json), so the second is fine enough.
+COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) {
+  if (word == 0) return 0;
+  const FixedLogParts parts = SplitForFixedLog(word);
+  const SignedInt128 units = FixedLogUnits(parts);
+  const uint32_t fraction = static_cast<uint32_t>(units) & 0xFFFFFF;
+  if (fraction - 64 < (1u << 24) - 128) return static_cast<uint64_t>(units >> 24);
+  return static_cast<uint64_t>(FixedLogUnitsFine(parts) >> 56);
+}
 
 }  // namespace countermark
 
