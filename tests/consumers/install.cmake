@@ -1,0 +1,30 @@
+# Installs BUILD into a first prefix and moves it to PREFIX: what still points at the first is broken from here on.
+set(_first "${PREFIX}-first")
+file(REMOVE_RECURSE "${_first}" "${PREFIX}")
+execute_process(COMMAND ${CMAKE_COMMAND} --install "${BUILD}" --prefix "${_first}" OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+file(RENAME "${_first}" "${PREFIX}")
+
+# No installed text speaks of the sources or of the build.
+file(GLOB_RECURSE _texts "${PREFIX}/*.h" "${PREFIX}/*.cmake" "${PREFIX}/*.pc")
+list(LENGTH _texts _count)
+if(_count LESS 10)
+  message(FATAL_ERROR "only ${_count} headers and package files were installed")
+endif()
+foreach(_text IN LISTS _texts)
+  file(READ "${_text}" _content)
+  foreach(_place IN ITEMS "${SOURCE}/include" "${SOURCE}/src" "${BUILD}/lib" "${_first}")
+    string(FIND "${_content}" "${_place}" _at)
+    if(NOT _at EQUAL -1)
+      message(FATAL_ERROR "${_text} names ${_place}")
+    endif()
+  endforeach()
+endforeach()
+
+# The programs run from where they were moved to.
+file(GLOB _programs "${PREFIX}/bin/*")
+foreach(_program IN LISTS _programs)
+  execute_process(COMMAND "${_program}" --version OUTPUT_VARIABLE _said COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT _said MATCHES "[0-9]+\\.[0-9]+\\.[0-9]+")
+    message(FATAL_ERROR "${_program} --version says '${_said}'")
+  endif()
+endforeach()
