@@ -5,12 +5,15 @@
 
 #include <sentencepiece_processor.h>
 
+#include "src/tokenize/charsmap_check.h"
+
 namespace countermark {
 
 SentencePieceModel::SentencePieceModel() : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {}
 SentencePieceModel::~SentencePieceModel() = default;
 
 std::string SentencePieceModel::Load(std::string_view serialized) {
+  if (std::string error = CheckCharsmaps(serialized); !error.empty()) return error;
   try {
     const auto status = processor_->LoadFromSerializedProto(serialized);
     if (!status.ok()) return status.ToString();

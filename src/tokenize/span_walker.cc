@@ -116,6 +116,17 @@ Found FindAgain(const Walker& walker, std::string_view text, std::span<const uin
   return best;
 }
 
+// Where the first of two tokens passed over ends in text[begin, end): before the white space that the second begins with, else after as many
+// characters as it has.
+size_t ShareOfGap(std::string_view text, size_t begin, size_t end, std::string_view first, std::string_view second) {
+  if (second.substr(0, kBlockMark.size()) == kBlockMark || second.substr(0, 1) == " ") {
+    for (size_t at = begin + 1; at < end; ++at) {
+      if (text[at] == ' ' || text.substr(at, kBlockMark.size()) == kBlockMark) return at;
+    }
+  }
+  return std::min(end, AdvanceCodePoints(text, begin, CodePoints(first)));
+}
+
 }  // namespace
 
 void TokenTable::Add(std::string_view bytes, Kind kind) {
@@ -146,9 +157,10 @@ void WalkSpans(std::string_view original, std::span<const uint32_t> ids, const T
 
   const Walker walker(text, rules);
   Cursor cursor = {0, 0, rules.dummy_prefix};
+  const auto bytes_of = [&](size_t k) { return table.bytes(ids[k]); };
   size_t begin = 0;
   for (size_t k = 0; k < ids.size(); ++k) {
-    const std::string_view bytes = table.bytes(ids[k]);
+    const std::string_view bytes = bytes_of(k);
     if (!walker.MatchToken(bytes, table.kind(ids[k]), &cursor)) {
       const size_t at = cursor.at;
       const Found again = FindAgain(walker, text, ids, k, table, at);
@@ -159,9 +171,10 @@ void WalkSpans(std::string_view original, std::span<const uint32_t> ids, const T
       } else if (again.tokens == 0) {
         walker.MatchToken(bytes, table.kind(ids[k]), &cursor);
       } else {
-        for (size_t passed = 0; passed < again.tokens; ++passed) {
-          (*spans)[k++] = {begin, again.at};
-          begin = again.at;
+        for (size_t passed = 1; passed <= again.tokens; ++passed) {
+          const size_t end = passed == again.tokens ? again.at : ShareOfGap(text, begin, again.at, bytes_of(k), bytes_of(k + 1));
+          (*spans)[k++] = {begin, end};
+          begin = end;
         }
         --k;
         continue;

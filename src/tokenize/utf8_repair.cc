@@ -94,7 +94,7 @@ bool MaskUnreadable(std::string_view text, bool escaped_spaces, std::string* mas
     if (length != 0 && (code_point > 0x10FFFF || (escaped_spaces && code_point == ' '))) {
       if (!found) masked->assign(text);
       found = true;
-      std::memset(masked->data() + at, 0x80, length);
+      std::memset(masked->data() + at, 0xFF, length);  // no continuation byte, which would end a form cut short before it
     }
     at += length == 0 ? 1 : length;
   }

@@ -20,7 +20,7 @@ struct RepairedText {
 
 // True if the text holds a form at which libllama gives up: one above U+10FFFF, which its writer of code points throws at, and, where
 // `escaped_spaces`, an over-long space, which comes past the escaping of spaces and ends the process in the lookup of merges. *masked is then
-// the text with every byte of such forms 0x80, which reads as one U+FFFD a byte; no offset moves.
+// the text with every byte of such forms 0xFF, which reads as one U+FFFD a byte; no offset moves.
 bool MaskUnreadable(std::string_view text, bool escaped_spaces, std::string* masked);
 
 RepairedText RepairUtf8(std::string_view text);

@@ -32,7 +32,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   countermark::TokenizedText out;
   for (const auto& tokenizer : all) {
-    if (!tokenizer->Encode(text, &out).ok()) std::abort();
+    if (const absl::Status status = tokenizer->Encode(text, &out); !status.ok()) {
+      std::fprintf(stderr, "%s vocabulary of %u: %s\n", std::string(tokenizer->kind()).c_str(), tokenizer->vocabulary(), std::string(status.message()).c_str());
+      std::abort();
+    }
     if (out.ids.size() != out.spans.size()) std::abort();
     uint64_t at = 0;
     for (size_t i = 0; i < out.ids.size(); ++i) {

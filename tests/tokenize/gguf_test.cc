@@ -1,7 +1,7 @@
 #include <absl/status/status.h>
 #include <gmock/gmock.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "llama.h"
 #include "tests/tokenize/tokenize_testing.h"
@@ -175,6 +175,26 @@ TEST(Gguf, OverLongSpaceWhereSpacesAreEscaped) {
   for (const std::string text : {"a\xC0\xA0" "b", "\xE0\x80\xA0\xE0\x80\xA0", "x \xF0\x80\x80\xA0 y"}) {
     ASSERT_TRUE(tokenizer->Encode(text, &out).ok());
     EXPECT_TRUE(SpansTile(text, out));
+  }
+}
+
+// A vocabulary of the T5 kind rewrites text by rules that libllama does not tell: words still end where they end.
+TEST(Gguf, T5KindRewritesText) {
+  const auto tokenizer = MustOpen(VocabularyPath("nomic-bert-moe"));
+  ASSERT_NE(tokenizer, nullptr);
+  TokenizedText out;
+  const std::string text = "\uFB01ne \u00bd word  and  more";
+  ASSERT_TRUE(tokenizer->Encode(text, &out).ok());
+  EXPECT_TRUE(SpansTile(text, out));
+  ASSERT_FALSE(out.ids.empty());
+  EXPECT_EQ(out.spans[0].end, 5u);
+  const size_t word = text.find("word");
+  EXPECT_TRUE(std::any_of(out.spans.begin(), out.spans.end(), [&](const ByteSpan& span) { return span.end == word + 4; }));
+  for (const auto& texts : {RandomTexts(18, 300, 40), RandomBytes(19, 300, 40)}) {
+    for (const std::string& other : texts) {
+      ASSERT_TRUE(tokenizer->Encode(other, &out).ok());
+      EXPECT_TRUE(SpansTile(other, out));
+    }
   }
 }
 

@@ -81,6 +81,7 @@ TEST(SpanWalker, UnknownTokenTakesWhatTheNextOnesLeave) {
 
 TEST(SpanWalker, NormalisedTextIsFoundAgain) {
   EXPECT_EQ(Walk("\uFB01nal word", {{"fi"}, {"nal"}, {" word"}}, kBpe), (Spans{{0, 3}, {3, 6}, {6, 11}}));
+  EXPECT_EQ(Walk("\uFB01ne \u00bd ab", {{"\u2581fine"}, {"\u25811/2"}, {"\u2581" "ab"}}, kSpm), (Spans{{0, 5}, {5, 8}, {8, 11}}));
 }
 
 // Whatever the tokens, the spans tile the text.
@@ -126,10 +127,12 @@ TEST(Utf8Repair, SourceNamesTheByte) {
 TEST(Utf8Repair, MaskKeepsEveryOffset) {
   std::string masked;
   ASSERT_TRUE(MaskUnreadable("a\xF4\x90\x80\x80" "b\xF7\xBF\xBF\xBF", false, &masked));
-  EXPECT_EQ(masked, "a\x80\x80\x80\x80" "b\x80\x80\x80\x80");
+  EXPECT_EQ(masked, "a\xFF\xFF\xFF\xFF" "b\xFF\xFF\xFF\xFF");
   EXPECT_FALSE(MaskUnreadable("a\xF4\x8F\xBF\xBF\xF4\x90 \xC0\xA0", false, &masked));
   ASSERT_TRUE(MaskUnreadable("\xC0\xA0 \xE0\x80\xA0\xC0\xA1", true, &masked));
-  EXPECT_EQ(masked, "\x80\x80 \x80\x80\x80\xC0\xA1");
+  EXPECT_EQ(masked, "\xFF\xFF \xFF\xFF\xFF\xC0\xA1");
+  ASSERT_TRUE(MaskUnreadable("\xF4\x90\x80\xF4\x90\x80\x80", false, &masked));
+  EXPECT_FALSE(MaskUnreadable(masked, false, &masked)) << "a form cut short is not ended by the mask of the next";
 }
 
 }  // namespace

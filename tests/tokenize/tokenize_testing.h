@@ -3,6 +3,7 @@
 #define COUNTERMARK_TESTS_TOKENIZE_TOKENIZE_TESTING_H_
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -52,6 +53,39 @@ inline std::string Unhex(const std::string& digits) {
   for (size_t i = 0; i + 1 < digits.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16)));
   return bytes;
 }
+
+inline std::string Unbase64(const std::string& text) {
+  std::string bytes;
+  uint32_t bits = 0;
+  int held = 0;
+  for (char c : text) {
+    const size_t digit = std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/").find(c);
+    if (digit == std::string_view::npos) break;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    held += 6;
+    if (held >= 8) bytes.push_back(static_cast<char>(bits >> (held -= 8)));
+  }
+  return bytes;
+}
+
+// A folder of its own for a test, gone with it, and one file in it.
+class TemporaryFile {
+ public:
+  TemporaryFile() {
+    folder_ = ::testing::TempDir() + "/tokenize-XXXXXX";
+    if (mkdtemp(folder_.data()) == nullptr) ADD_FAILURE() << "no temporary folder";
+  }
+  ~TemporaryFile() { std::filesystem::remove_all(folder_); }
+  std::string Write(std::string_view content) const {
+    const std::string path = folder_ + "/file";
+    std::ofstream(path, std::ios::binary).write(content.data(), static_cast<std::streamsize>(content.size()));
+    return path;
+  }
+  const std::string& folder() const { return folder_; }
+
+ private:
+  std::string folder_;
+};
 
 inline std::string Shown(std::string_view text) { return nlohmann::json(std::string(text)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace); }
 

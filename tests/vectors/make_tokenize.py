@@ -7,10 +7,13 @@ CACHE is where tools/setup keeps the models (default ~/.cache/countermark). The 
 says of each text: the ids, and the byte where each piece begins and ends, read from its serialized protobuf. The GGUF half is llama.cpp's own
 test data (models/ggml-vocab-NAME.gguf.inp and .out in its source tree), copied; without LLAMA_CPP_MODELS it is left as it is.
 """
+import base64
+import io
 import json
 import pathlib
 import random
 import sys
+import tempfile
 
 import sentencepiece
 
@@ -104,13 +107,43 @@ def one_byte_each(processor, ids, begin, end):
             i += 1
             continue
         last = i
-        while begin[last] == end[last]:
+        while begin[last] == end[last] and last + 1 < len(ids) and processor.is_byte(ids[last + 1]):
             last += 1
         if end[last] - begin[last] == last - i + 1:
             first = begin[last]
             for k in range(i, last + 1):
                 begin[k], end[k] = first + k - i, first + k - i + 1
         i = last + 1
+
+
+def tile(begin, end, size):
+    """The other rule of ours: white space that the model drops belongs to the piece after it, at the end to the one before."""
+    at = 0
+    for i in range(len(end)):
+        begin[i] = at
+        end[i] = at = max(at, end[i])
+    if end:
+        end[-1] = size
+
+
+# What the small models below turn into what: longer, shorter, and gone.
+RULES = {"ﬁ": "fi", "ﬃ": "ffi", "½": "1/2", "Ａ": "a", "Ｂ": "b", "é": "e", "e\u0301": "e", "\u3000": " ", "\u200b": "", "…": "...", "ß": "ss", "㌔": "キロ", "😀": ":)"}
+
+
+def small_models():
+    """Two models of a few kilobytes that rewrite text before they cut it: unigram with <unk>, and BPE with byte fallback."""
+    rng = random.Random(7)
+    words = ["the", "fine", "office", "straße", "alpha", "beta", "half", "1/2", "キロ", "metre", "smile", ":)", "...", "a", "b", "ab", "ba"]
+    lines = [" ".join(rng.choice(words) for _ in range(12)) for _ in range(400)]
+    with tempfile.TemporaryDirectory() as folder:
+        rules = pathlib.Path(folder) / "rules.tsv"
+        rules.write_text("".join(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n" for a, b in RULES.items()))
+        for kind, fallback, size in (("unigram", False, 70), ("bpe", True, 330)):
+            model = io.BytesIO()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines), model_writer=model, model_type=kind, vocab_size=size, byte_fallback=fallback, normalization_rule_tsv=str(rules),
+                remove_extra_whitespaces=True, hard_vocab_limit=False, num_threads=1, minloglevel=2)
+            yield kind, model.getvalue()
 
 
 def write(name, value):
@@ -129,6 +162,22 @@ def sentencepiece_half(cache):
             one_byte_each(processor, ids, begin, end)
             entries.append({"ids": ids, "begin": begin, "end": end})
         result["models"][model] = {"pieces": processor.get_piece_size(), "encoded": entries}
+    more = ["ﬁne oﬃce", "  the   ﬁne  ", "½ ½½", "straße ß", "ＡＢ ＢＡ ab", "caf\u00e9 cafe\u0301", "a\u200bb\u200b", "\u200b", "…… the…", "㌔metre㌔", "😀😀 smile 😀", "x😀y…z½", "\u3000a\u3000 b\u3000",
+            "zq zq", "中文 the 中 fine", "ﬁ\u2581½", "Ａ\ufffdＡ"]
+    letters = list(RULES) + ["a", "b", "th", "e", " ", " ", "  ", "z", "中", "\u2581"]
+    rng = random.Random(8)
+    more += ["".join(rng.choice(letters) for _ in range(rng.randrange(1, 24))) for _ in range(80)]
+    small = [text.encode() for text in more] + RAW + [b"\xffa\xff b", b" \xe2\x96 the", "½".encode() + b"\xff", b"\xef\xac" + "ﬁ".encode()]
+    result["small_texts"] = [text.hex() for text in small]
+    for kind, content in small_models():
+        processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+        entries = []
+        for text in small:
+            ids, begin, end = pieces(processor, text)
+            tile(begin, end, len(text))
+            one_byte_each(processor, ids, begin, end)
+            entries.append({"ids": ids, "begin": begin, "end": end})
+        result["models"][f"small-{kind}"] = {"pieces": processor.get_piece_size(), "content": base64.b64encode(content).decode(), "encoded": entries}
     write("tokenize-sentencepiece.json", result)
 
 
