@@ -87,9 +87,10 @@ TEST(FixedNegativeLog, IsTheExactFloor) {
   EXPECT_LE(FixedNegativeLog(0xFFFFFFFF), static_cast<uint64_t>(std::ldexp(22.2, 40)));
 }
 
-// The words whose scores lie nearest to an integer, to both sides, found by log_exhaustive.cc: 64 bits do not settle them.
+// The words whose scores lie nearest to an integer, found by check_log_exhaustive: 64 bits do not settle them.
 TEST(FixedNegativeLog, IsTheExactFloorWhereItIsHardest) {
-  for (const uint32_t word : {4766866u}) {
+  for (const uint32_t word : {3560128570u, 1164674341u, 3574484118u, 1412233888u, 3448136182u, 2710634202u, 620258876u,
+                              3360391885u, 1855047721u, 1780973049u, 2453598943u, 47774515u}) {
     const Exact exact = -log(ldexp(Exact((uint64_t{1} << 32) - word), -32));
     EXPECT_EQ(FixedNegativeLog(word), static_cast<uint64_t>(floor(ldexp(exact, 40)))) << word;
   }

@@ -45,7 +45,7 @@ COUNTERMARK_HD inline double NegativeLog(uint32_t word) {
 }
 
 // The reduction both fixed-point forms share. With n = 2³² − word = 2^e·y, 1 ≤ y < 2: −ln(n/2³²) = (32 − e)·ln 2 − ln y, and ln y =
-// ln(1 + r) − ln c, where c is a 16-bit reciprocal chosen by y's first 7 fraction bits, and r = y·c − 1, exactly, |r| < 2⁻⁷·¹.
+// ln(1 + r) − ln c, where c is a 16-bit reciprocal chosen by y's first 7 fraction bits, and r = y·c − 1, exactly, |r| < 2⁻⁷.
 struct FixedLogParts {
   int e;            // 0 … 31
   int index;        // of c
@@ -134,7 +134,7 @@ COUNTERMARK_HD inline SignedInt128 FixedLogUnitsFine(const FixedLogParts& parts)
 }
 
 // ⌊−ln(1 − word/2³²)·2⁴⁰⌋ exactly. Where the fraction is farther than 64 units of 2⁻⁶⁴ from an integer the first form settles it; one word
-// in 2¹⁷ takes the second. No word but 0 lies nearer to an integer than 2⁻⁷³, as tests/mark/check_log_exhaustive found by looking at all
+// in 2¹⁷ takes the second. No word but 0 lies nearer to an integer of 2⁻⁴⁰ than 2⁻⁷⁴, as tests/mark/check_log_exhaustive found by looking at all
 // 2³² (docs/results/gumbel-score-exhaustive.json), so the second is fine enough.
 COUNTERMARK_HD inline uint64_t FixedNegativeLog(uint32_t word) {
   if (word == 0) return 0;
