@@ -27,20 +27,18 @@ std::string SentencePieceModel::Load(std::string_view serialized) {
   return "";
 }
 
-std::string SentencePieceModel::Encode(std::string_view text, std::vector<uint32_t>* ids, std::vector<uint64_t>* begin_end) const {
+std::string SentencePieceModel::Encode(std::string_view text, std::vector<uint32_t>* ids, std::vector<uint32_t>* ends) const {
   ids->clear();
-  begin_end->clear();
   sentencepiece::ImmutableSentencePieceText pieces;
   const auto status = processor_->Encode(text, pieces.mutable_proto());
   if (!status.ok()) return status.ToString();
   const size_t count = pieces.pieces_size();
-  ids->reserve(count);
-  begin_end->reserve(2 * count);
+  ids->resize(count);
+  ends->resize(count);
   for (size_t i = 0; i < count; ++i) {
     const auto piece = pieces.pieces(static_cast<int>(i));
-    ids->push_back(piece.id());
-    begin_end->push_back(piece.begin());
-    begin_end->push_back(piece.end());
+    (*ids)[i] = piece.id();
+    (*ends)[i] = piece.end();
   }
   return "";
 }

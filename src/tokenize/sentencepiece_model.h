@@ -24,8 +24,8 @@ class SentencePieceModel {
   // `serialized` is a model file's content. The reason it was refused, or empty.
   std::string Load(std::string_view serialized);
 
-  // Ids, and where each began and ended in the text (twice as many numbers). The library's error, or empty.
-  std::string Encode(std::string_view text, std::vector<uint32_t>* ids, std::vector<uint64_t>* begin_end) const;
+  // Ids, and where each ended in the text; it began where the one before ended. The library's error, or empty.
+  std::string Encode(std::string_view text, std::vector<uint32_t>* ids, std::vector<uint32_t>* ends) const;
 
   // Ids that the model does not have are left out.
   std::string Decode(std::span<const uint32_t> ids) const;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "src/base/file.h"
@@ -19,10 +20,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     out->ids.clear();
     out->spans.clear();
     CM_RETURN_IF_ERROR(CheckTextLength(text.size()));
-    std::vector<uint64_t> begin_end;
-    const std::string error = model_->Encode(text, &out->ids, &begin_end);
+    std::vector<uint32_t> ends;
+    const std::string error = model_->Encode(text, &out->ids, &ends);
     if (!error.empty()) return absl::InternalError(Cat("SentencePiece could not encode a text of ", text.size(), " bytes: ", error));
-    SpansOf(out->ids, begin_end, text.size(), &out->spans);
+    SpansOf(out->ids, ends, text.size(), &out->spans);
     return absl::OkStatus();
   }
 
@@ -32,14 +33,14 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string_view kind() const override { return "sentencepiece"; }
 
  private:
-  // The library's own begin and end, with two things set right: white space that the model drops belongs to the piece after it (at the end:
+  // The library's own spans, with two things set right: white space that the model drops belongs to the piece after it (at the end:
   // before it), so that the spans cover the text; and a character that stands unchanged in its byte pieces is one byte a piece, where the
   // library gives the whole of it to the last.
-  void SpansOf(const std::vector<uint32_t>& ids, const std::vector<uint64_t>& begin_end, uint64_t size, std::vector<ByteSpan>* spans) const {
+  void SpansOf(const std::vector<uint32_t>& ids, const std::vector<uint32_t>& ends, uint64_t size, std::vector<ByteSpan>* spans) const {
     spans->resize(ids.size());
     uint64_t at = 0;
     for (size_t i = 0; i < ids.size(); ++i) {
-      const uint64_t end = std::max(at, std::min(begin_end[2 * i + 1], size));
+      const uint64_t end = std::max(at, std::min<uint64_t>(ends[i], size));
       (*spans)[i] = {at, end};
       at = end;
     }
