@@ -15,17 +15,19 @@ if(COUNTERMARK_TESTS)
   find_package(Boost 1.74 REQUIRED)   # headers: Boost.Math, an oracle of the tests
 endif()
 
+# Where tools/setup keeps what it fetched and built.
+if(DEFINED ENV{COUNTERMARK_CACHE})
+  set(_cache "$ENV{COUNTERMARK_CACHE}")
+elseif(DEFINED ENV{XDG_CACHE_HOME})
+  set(_cache "$ENV{XDG_CACHE_HOME}/countermark")
+else()
+  set(_cache "$ENV{HOME}/.cache/countermark")
+endif()
+set(COUNTERMARK_CACHE_DIR "${_cache}" CACHE PATH "Where tools/setup keeps libllama and the small model")
+
 # libllama: where tools/setup has put it, or wherever CMAKE_PREFIX_PATH says.
 set(COUNTERMARK_HAVE_LLAMA OFF)
 if(NOT COUNTERMARK_LLAMA STREQUAL "OFF")
-  if(DEFINED ENV{COUNTERMARK_CACHE})
-    set(_cache "$ENV{COUNTERMARK_CACHE}")
-  elseif(DEFINED ENV{XDG_CACHE_HOME})
-    set(_cache "$ENV{XDG_CACHE_HOME}/countermark")
-  else()
-    set(_cache "$ENV{HOME}/.cache/countermark")
-  endif()
-  set(COUNTERMARK_CACHE_DIR "${_cache}" CACHE PATH "Where tools/setup keeps libllama and the small model")
   find_package(llama CONFIG QUIET HINTS "${COUNTERMARK_CACHE_DIR}/llama-0.3.36")
   if(llama_FOUND)
     set(COUNTERMARK_HAVE_LLAMA ON)

@@ -106,7 +106,7 @@ def demo(keys, generate, detect, verify, model, path):
     store = ["--store", path("keys.cmks"), "--passphrase-file", path("passphrase")]
     run(keys, "init", *store, "--tenant", "demo")
     for scheme in SCHEMES:
-        run(keys, "epoch", *store, "--name", scheme, "--scheme", scheme, "--tokenizer", model, "--vocabulary", "49152")
+        run(keys, "epoch", *store, "--name", scheme, "--scheme", scheme, "--tokenizer", model)
     run(keys, "account", "add", *store, *ACCOUNTS)
     run(keys, "signing-key", *store, "--public-out", path("public.pem"))
     listed = run(keys, "list", *store, "--commitments").stdout

@@ -44,7 +44,7 @@ def served(tmp_path_factory):
     secret.chmod(0o600)
     store = ["--store", folder / "keys.cmks", "--passphrase-file", secret]
     run("watermark-keys", "init", *store, "--tenant", "test")
-    run("watermark-keys", "epoch", *store, "--name", "e", "--tokenizer", MODEL, "--vocabulary", 49152)
+    run("watermark-keys", "epoch", *store, "--name", "e", "--tokenizer", MODEL)
     run("watermark-keys", "account", "add", *store, *ACCOUNTS)
     prompts = folder / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"id": str(i), "prompt": p, "account": ACCOUNTS[i % 3]}) + "\n" for i, p in enumerate(PROMPTS)))

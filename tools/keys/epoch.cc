@@ -2,8 +2,10 @@
 #include <time.h>
 
 #include <memory>
+#include <optional>
 
 #include "countermark/keys/digest.h"
+#include "countermark/tokenize/tokenizer.h"
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
@@ -15,6 +17,7 @@ namespace {
 struct Options {
   StoreOptions store;
   std::string name, scheme = "gumbel", weights = "0.5,0.5", channels, tokenizer, tokenizer_sha256, low_entropy = "floor", first_use, last_use;
+  std::optional<uint32_t> vocabulary;
   EpochRecord record;
 };
 
@@ -49,6 +52,15 @@ absl::Status Run(const Options& options, Program* program) {
   if (!options.tokenizer.empty()) {
     CM_ASSIGN_OR_RETURN(const Digest32 digest, Sha256File(options.tokenizer));
     record.tokenizer_sha256 = HexEncode(digest);
+    if (!options.vocabulary) {
+      CM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(options.tokenizer));
+      record.vocabulary = tokenizer->vocabulary();
+    }
+  }
+  if (options.vocabulary) {
+    record.vocabulary = *options.vocabulary;
+  } else if (options.tokenizer.empty()) {
+    return absl::InvalidArgumentError("--vocabulary is required where there is no --tokenizer to ask");
   }
   // Said before the passphrase is asked for: the tenant alone comes from the store.
   record.tenant = "tenant";
@@ -77,14 +89,14 @@ Command AddEpoch(Program* program) {
   app->add_option("--layers", options->record.mark.layers, "tournament: layers, 1 to 32");
   CLI::Option* tokenizer = app->add_option("--tokenizer", options->tokenizer, "tokenizer file (SentencePiece model or GGUF); its SHA-256 is kept");
   app->add_option("--tokenizer-sha256", options->tokenizer_sha256, "that SHA-256 itself, where the file is not at hand")->excludes(tokenizer);
-  app->add_option("--vocabulary", options->record.vocabulary, "tokens of the vocabulary")->required()->type_name("N");
+  app->add_option("--vocabulary", options->vocabulary, "tokens of the vocabulary (default: what the tokenizer file says)")->type_name("N");
   app->add_option("--low-entropy", options->low_entropy, "requests that ask for nearly no randomness: floor, deny or allow");
   app->add_option("--first-use", options->first_use, "UTC, 2026-11-01 or 2026-11-01T00:00:00Z; by default now");
   app->add_option("--last-use", options->last_use, "UTC; by default a year from now");
   SetExamples(app,
-              "watermark-keys epoch --store keys.cmks --name 2026-11 --tokenizer tokenizer.model --vocabulary 49152\n"
+              "watermark-keys epoch --store keys.cmks --name 2026-11 --tokenizer tokenizer.model\n"
               "watermark-keys epoch --store keys.cmks --name 2026-12 --scheme partition --green 64 --delta 2 \\\n"
-              "    --weights 0.4,0.4,0.2 --tokenizer model.gguf --vocabulary 49152 --first-use 2026-12-01 --last-use 2026-12-31");
+              "    --weights 0.4,0.4,0.2 --tokenizer model.gguf --first-use 2026-12-01 --last-use 2026-12-31");
   return {app, [options, program] { return Run(*options, program); }};
 }
 
