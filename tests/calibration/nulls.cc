@@ -1,5 +1,6 @@
 #include "tests/calibration/nulls.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "countermark/detect/detector.h"
@@ -42,9 +43,17 @@ double NullTally::Expected(const AttainedLevels& levels, double alpha) const {
   return sum;
 }
 
+void NullTally::Count(uint64_t pairs, double log10_p) {
+  ++passages;
+  if (with_pairs.size() <= pairs) with_pairs.resize(pairs + 1);
+  ++with_pairs[pairs];
+  for (size_t i = 0; i < kAlphas.size() && log10_p <= LogAlphas()[i]; ++i) ++hits[i];
+}
+
 void NullTally::Merge(const NullTally& other) {
   passages += other.passages;
-  for (size_t n = 0; n < with_pairs.size(); ++n) with_pairs[n] += other.with_pairs[n];
+  with_pairs.resize(std::max(with_pairs.size(), other.with_pairs.size()));
+  for (size_t n = 0; n < other.with_pairs.size(); ++n) with_pairs[n] += other.with_pairs[n];
   for (size_t i = 0; i < kAlphas.size(); ++i) hits[i] += other.hits[i];
   uniform.resize(std::max(uniform.size(), other.uniform.size()));
   for (size_t k = 0; k < other.uniform.size(); ++k) uniform[k].insert(uniform[k].end(), other.uniform[k].begin(), other.uniform[k].end());
@@ -95,9 +104,7 @@ NullTally RunNulls(const std::vector<Kind>& corpus, const NullOptions& options) 
       }
       const ChannelCount count = ScoreAllChannels(pairs, route, keys, options.weights, options.mark)[0];
       const double log10_p = Log10P(count, options.mark);
-      ++tally.passages;
-      ++tally.with_pairs[count.scored];
-      for (size_t a = 0; a < kAlphas.size() && log10_p <= LogAlphas()[a]; ++a) ++tally.hits[a];
+      tally.Count(count.scored, log10_p);
       if (options.uniform_every == 0 || i / corpus.size() % options.uniform_every != 0) continue;
       tally.uniform[kind].push_back(RandomisedP(count, log10_p, options.mark, source.Uniform()));
       const double log10_e = Log10E(count, options.mark);

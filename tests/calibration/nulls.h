@@ -36,14 +36,15 @@ struct NullOptions {
 
 struct NullTally {
   uint64_t passages = 0;
-  std::vector<uint64_t> with_pairs = std::vector<uint64_t>(kPassageTokens + 1);  // [n]: passages with n pairs on the base channel
-  std::array<uint64_t, kAlphas.size()> hits{};                                  // passages with p ≤ α
-  std::vector<std::vector<double>> uniform;                                      // [kind]: randomised p-values
+  std::vector<uint64_t> with_pairs;                 // [n]: passages with n pairs on the base channel
+  std::array<uint64_t, kAlphas.size()> hits{};      // passages with p ≤ α
+  std::vector<std::vector<double>> uniform;         // [kind]: randomised p-values
   uint64_t e_values = 0;
   std::array<uint64_t, kAlphas.size()> e_hits{};  // E ≥ 1/α
   double capped_e_sum = 0;                        // Σ min(E, kCap)
 
   double Expected(const AttainedLevels& levels, double alpha) const;  // Σ of attained levels
+  void Count(uint64_t pairs, double log10_p);         // one more passage
   void Merge(const NullTally& other);
 };
 
@@ -62,6 +63,19 @@ class Source {
 
 // Passage i is of kind i mod kinds, its place and keys drawn afresh.
 NullTally RunNulls(const std::vector<Kind>& corpus, const NullOptions& options);
+
+// A pool of texts that come of one another: a passage and copies of it, each begun up to 20 tokens later and with tokens replaced, left out, doubled and
+// moved in from another kind of text. One fresh key a pool.
+struct CopyOptions {
+  uint64_t seed = 1;
+  uint64_t pools = 0;
+  size_t texts = 10;
+  size_t edits = 8;           // a text
+  MarkParameters mark = {};
+  bool add_counts = false;    // each text's distinct pairs scored by themselves and the counts added: what no pool may do
+  int threads = 2;
+};
+NullTally RunCopies(const std::vector<Kind>& corpus, const CopyOptions& options);
 
 // Verdicts of the detector over simulated data sets: `records` passages each, one fresh epoch a data set, and candidate accounts (one at least).
 struct VerdictOptions {

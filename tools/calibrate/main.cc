@@ -15,6 +15,7 @@
 
 #include "countermark/keys/epoch.h"
 #include "nlohmann/json.hpp"
+#include "src/base/strings.h"
 #include "tests/calibration/nulls.h"
 #include "tools/benchmarks/figures.h"
 #include "tools/cli/cli.h"
@@ -39,11 +40,17 @@ struct Arguments {
   std::string out = "-";
 };
 
-std::string Text(const char* format, auto... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, format, values...);
+std::string Number(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
   return text;
 }
+std::string Level(double alpha) { return Number("%.0e", alpha); }
+
+std::string BandText(const HitCheck& check, uint64_t of) {
+  return Cat(Number("%.1f", check.expected), " attained of ", of, ", 99.9 % band ", check.low, " to ", check.high);
+}
+std::string MostText(const HitCheck& check, uint64_t of) { return Cat("at most ", check.high, " of ", of); }
 
 class Run {
  public:
@@ -56,30 +63,29 @@ class Run {
     const AttainedLevels levels(options.mark, kPassageTokens);
     for (size_t i = 0; i < kAlphas.size(); ++i) {
       const HitCheck check = CheckHits(tally.hits[i], tally.Expected(levels, kAlphas[i]), kBandOdds);
-      Judge(Text("p <= %.0e, %s", kAlphas[i], name.c_str()), static_cast<double>(check.hits), "passages",
-            Text("%.1f attained of %llu, 99.9 %% band %llu to %llu", check.expected, (unsigned long long)tally.passages, (unsigned long long)check.low, (unsigned long long)check.high), check.inside());
+      Judge(Cat("p <= ", Level(kAlphas[i]), ", ", name), check.hits, "passages", BandText(check, tally.passages), check.inside());
     }
     for (size_t kind = 0; kind < corpus_.size(); ++kind) {
       std::vector<double>& values = tally.uniform[kind];
       const double distance = UniformDistance(values), bound = UniformDistanceBound(values.size(), kUniformOdds);
-      Judge("Kolmogorov-Smirnov distance of randomised p, " + corpus_[kind].name + ", " + name, distance, "", Text("%.5f at %zu values, odds 1e-3", bound, values.size()), distance <= bound);
+      Judge(Cat("Kolmogorov-Smirnov distance of randomised p, ", corpus_[kind].name, ", ", name), distance, "share",
+            Cat("at most ", Number("%.5f", bound), " with ", values.size(), " values, odds 1e-3"), distance <= bound);
     }
     for (size_t i = 0; i < 3; ++i) {
       const HitCheck check = CheckHits(tally.e_hits[i], kAlphas[i] * static_cast<double>(tally.e_values), 2 * kBandOdds);
-      Judge(Text("E >= %.0e, %s", 1 / kAlphas[i], name.c_str()), static_cast<double>(check.hits), "passages",
-            Text("at most %llu of %llu", (unsigned long long)check.high, (unsigned long long)tally.e_values), check.not_above());
+      Judge(Cat("E >= ", Level(1 / kAlphas[i]), ", ", name), check.hits, "passages", MostText(check, tally.e_values), check.not_above());
     }
     const double mean = tally.capped_e_sum / static_cast<double>(tally.e_values);
     const double most = 1 + kCap * std::sqrt(std::log(1 / kBandOdds) / (2 * static_cast<double>(tally.e_values)));
-    Judge("mean of min(E, 10), " + name, mean, "", Text("at most %.5f", most), mean <= most);
+    Judge("mean of min(E, 10), " + name, mean, "E", "at most " + Number("%.5f", most), mean <= most);
 
     options.keep_repeats = true;
     options.passages = std::max<uint64_t>(options.passages / 10, 10000);
     tally = RunNulls(corpus_, options);
     for (size_t i = 0; i < 4; ++i) {
       const HitCheck check = CheckHits(tally.hits[i], tally.Expected(levels, kAlphas[i]), kBandOdds);
-      Judge(Text("deduplication off: p <= %.0e, %s", kAlphas[i], name.c_str()), static_cast<double>(check.hits), "passages",
-            Text("must leave the 99.9 %% band %llu to %llu of %llu", (unsigned long long)check.low, (unsigned long long)check.high, (unsigned long long)tally.passages), !check.inside());
+      Judge(Cat("deduplication off: p <= ", Level(kAlphas[i]), ", ", name), check.hits, "passages",
+            Cat("must leave the band: ", BandText(check, tally.passages)), !check.inside());
     }
   }
 
@@ -98,27 +104,31 @@ class Run {
       }
       if (shares.empty()) return;
       std::sort(shares.begin(), shares.end());
-      const std::string of = Text(", passages with p <= 1e-2 under one fixed key of %zu, ", shares.size()) + corpus_[kind].name;
-      Add(std::string(SchemeName(scheme)) + of + ", median key", shares[shares.size() / 2], "share", "0.01 over keys");
-      Add(std::string(SchemeName(scheme)) + of + ", worst key", shares.back(), "share", "0.01 over keys");
+      const std::string of = Cat(SchemeName(scheme), ", passages with p <= 1e-2 under one fixed key of ", shares.size(), ", ", corpus_[kind].name);
+      Add(of + ", median key", shares[shares.size() / 2], "share", "0.01 over keys");
+      Add(of + ", worst key", shares.back(), "share", "0.01 over keys");
     }
   }
 
   void VerdictsOf(Scheme scheme) {
     const std::string name(SchemeName(scheme));
-    const VerdictTally named = RunVerdicts(corpus_, {.seed = arguments_.seed + 7, .sets = 10 * arguments_.sets, .records = 1, .accounts = 50, .scheme = scheme, .threads = arguments_.threads});
+    VerdictOptions options{.seed = arguments_.seed + 7, .sets = 10 * arguments_.sets, .records = 1, .accounts = 50, .scheme = scheme};
+    options.threads = arguments_.threads;
+    const VerdictTally named = RunVerdicts(corpus_, options);
     for (size_t i = 0; i < 2; ++i) {
       const HitCheck check = CheckHits(named.account_named[i], named.account_expected[i], kBandOdds);
-      Judge(Text("an innocent account of 50 named at %.0e, %s", kAlphas[i], name.c_str()), static_cast<double>(check.hits), "texts",
-            Text("%.1f attained of %llu, 99.9 %% band %llu to %llu", check.expected, (unsigned long long)named.sets, (unsigned long long)check.low, (unsigned long long)check.high), check.inside());
+      Judge(Cat("an innocent account of 50 named at ", Level(kAlphas[i]), ", ", name), check.hits, "texts", BandText(check, named.sets), check.inside());
     }
-    const VerdictTally sets = RunVerdicts(corpus_, {.seed = arguments_.seed + 8, .sets = arguments_.sets, .scheme = scheme, .threads = arguments_.threads});
-    const HitCheck records = CheckHits(sets.records_marked, 1e-2 * static_cast<double>(sets.sets), 2 * kBandOdds);
-    const HitCheck pool = CheckHits(sets.pool_marked, 1e-2 * static_cast<double>(sets.sets), 2 * kBandOdds);
-    const std::string most = Text("at most %llu of %llu, alpha 1e-2", (unsigned long long)records.high, (unsigned long long)sets.sets);
-    Judge("unmarked data sets of 100 records with a record called marked, " + name, static_cast<double>(records.hits), "data sets", most, records.not_above());
-    Judge("unmarked data sets of 100 records with the pool called marked, " + name, static_cast<double>(pool.hits), "data sets", most, pool.not_above());
-    Add("unmarked data sets of 100 records with either, " + name, static_cast<double>(sets.either), "data sets", "at most twice alpha: two families");
+    options = {.seed = arguments_.seed + 8, .sets = arguments_.sets, .scheme = scheme, .threads = arguments_.threads};
+    const VerdictTally sets = RunVerdicts(corpus_, options);
+    const auto judge = [&](uint64_t hits, const char* what) {
+      const HitCheck check = CheckHits(hits, options.alpha * static_cast<double>(sets.sets), 2 * kBandOdds);
+      Judge(Cat("unmarked data sets of 100 records with ", what, " called marked at ", Level(options.alpha), ", ", name), check.hits, "data sets",
+            MostText(check, sets.sets), check.not_above());
+    };
+    judge(sets.records_marked, "a record");
+    judge(sets.pool_marked, "the pool");
+    judge(sets.either, "either");
   }
 
   uint64_t outside() const { return outside_; }
@@ -141,10 +151,10 @@ class Run {
     figures_.push_back({{"name", name}, {"value", value}, {"unit", unit}, {"against", against}});
   }
 
-  void Judge(const std::string& name, double value, const std::string& unit, const std::string& against, bool pass) {
+  void Judge(const std::string& name, auto value, const std::string& unit, const std::string& against, bool pass) {
     ++judged_;
     outside_ += !pass;
-    Add(name, value, unit, against + (pass ? "" : ": OUTSIDE"));
+    Add(name, static_cast<double>(value), unit, against + (pass ? "" : ": OUTSIDE"));
   }
 
   const Arguments& arguments_;
@@ -180,12 +190,11 @@ int Calibrate(const Arguments& arguments) {
     run.VerdictsOf(scheme);
   }
   const ordered_json result = {
-      {"command", Text("build/bin/calibrate --passages %llu --sets %llu --fixed-keys %llu --seed %llu", (unsigned long long)arguments.passages, (unsigned long long)arguments.sets,
-                       (unsigned long long)arguments.fixed_keys, (unsigned long long)arguments.seed)},
+      {"command", Cat("build/bin/calibrate --passages ", arguments.passages, " --sets ", arguments.sets, " --fixed-keys ", arguments.fixed_keys, " --seed ", arguments.seed)},
       {"commit", cli::Commit()},
       {"date", Today()},
       {"machine", bench::Processor()},
-      {"note", Text("%llu checks, each failing a sound test in 1 run of 1000: %llu outside. A pass does not prove validity.", (unsigned long long)run.judged(), (unsigned long long)run.outside())},
+      {"note", Cat(run.judged(), " checks, each of which a sound test fails in at most 1 run of 1000; outside: ", run.outside(), ". A pass does not prove validity.")},
       {"figures", run.figures()}};
   const std::string text = result.dump(1) + "\n";
   if (arguments.out == "-") {
@@ -202,8 +211,12 @@ int Calibrate(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Null trials of the text tests at length, and their figures as JSON.", "calibrate");
-  app.add_option("--passages", arguments.passages, "passages of 200 tokens for each scheme and arrangement")->check(CLI::Range(uint64_t{10000}, uint64_t{1} << 40))->capture_default_str();
-  app.add_option("--sets", arguments.sets, "data sets of 100 records for each scheme")->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 30))->capture_default_str();
+  app.add_option("--passages", arguments.passages, "passages of 200 tokens for each scheme and arrangement")
+      ->check(CLI::Range(uint64_t{10000}, uint64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("--sets", arguments.sets, "data sets of 100 records for each scheme")
+      ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 30))
+      ->capture_default_str();
   app.add_option("--fixed-keys", arguments.fixed_keys, "fixed keys for each scheme and kind of text")->capture_default_str();
   app.add_option("--seed", arguments.seed, "where the seeds begin")->capture_default_str();
   app.add_option("--threads", arguments.threads, "threads")->check(CLI::Range(1, 1024))->capture_default_str();
