@@ -52,29 +52,38 @@ TEST(Derive, MatchesEveryVector) {
 }
 
 TEST(Derive, TheNamedFunctionsUseTheirLabels) {
-  for (const auto& vector : Vectors()["derive"]) {
+  const nlohmann::json vectors = Vectors()["derive"];   // named: a loop over a member of a temporary would outlive it
+  int checked = 0;
+  for (const auto& vector : vectors) {
     const Secret32 parent(FromHex(vector["parent"]));
     const std::string name = vector["name"];
     const std::vector<std::string> labels = vector["labels"];
     if (name == "epoch") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveEpochKey(parent, labels[1], labels[2])), vector["key"]);
     }
     if (name == "base") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveBaseKey(parent)), vector["key"]);
     }
     if (name == "route") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveRouteKey(parent)), vector["key"]);
     }
     if (name == "account") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveAccountKey(parent, labels[1])), vector["key"]);
     }
     if (name == "request") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveRequestKey(parent, labels[1])), vector["key"]);
     }
     if (name == "canary") {
+      ++checked;
       EXPECT_EQ(Hex(DeriveCanaryKey(parent, labels[1], labels[2])), vector["key"]);
     }
   }
+  EXPECT_EQ(checked, 6);
 }
 
 TEST(Derive, MatchesOpenSslsHkdf) {
