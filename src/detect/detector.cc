@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <unordered_set>
 
 #include "countermark/detect/tails.h"
@@ -103,6 +104,7 @@ TestLedger Detector::Ledger(uint64_t records) const {
   ledger.records = records;
   ledger.channels = 1;
   ledger.candidates = accounts_.size();
+  ledger.questions = TestLedger::QuestionsOf(records);
   return ledger;
 }
 
@@ -110,7 +112,10 @@ uint64_t Detector::Multiplier(const TestLedger& ledger, bool of_record) {
   TestLedger families = ledger;  // Total() saturates and takes 0 for 1
   families.records = of_record ? ledger.records : 1;
   families.candidates = ledger.candidates > 0 ? 1 : 0;
-  return families.Total();
+  families.questions = 1;
+  uint64_t tests;
+  if (__builtin_mul_overflow(families.Total(), std::max<uint64_t>(ledger.questions, 1), &tests)) tests = std::numeric_limits<uint64_t>::max();
+  return tests;
 }
 
 RecordVerdict Detector::Judge(const DetectionResult& result, const TestLedger& ledger, double alpha, bool of_record) const {

@@ -41,7 +41,9 @@ uint64_t TestLedger::Total() const {
   uint64_t tests;
   if (__builtin_add_overflow(channels, candidates, &tests)) tests = std::numeric_limits<uint64_t>::max();
   tests = std::max<uint64_t>(tests, 1);
-  for (const uint64_t factor : {records, keys, schemes, views, regions, tokenizers}) {
+  uint64_t subjects;
+  if (__builtin_add_overflow(records, questions > 1 ? 1 : 0, &subjects)) subjects = std::numeric_limits<uint64_t>::max();
+  for (const uint64_t factor : {subjects, keys, schemes, views, regions, tokenizers}) {
     tests = SaturatingProduct(tests, std::max<uint64_t>(factor, 1));
   }
   return tests;

@@ -76,6 +76,10 @@ absl::Status ValidateLedger(const TestLedger& ledger) {
   }
   if (ledger.records > kMaxCount) return Wrong("ledger.records", "0 to 2^53 is expected");
   if (ledger.candidates > kMaxCount) return Wrong("ledger.candidates", "0 to 2^53 is expected");
+  // Not the signer's to choose: 1 would give the pool and the records a whole alpha each.
+  if (ledger.questions != TestLedger::QuestionsOf(ledger.records)) {
+    return Wrong("ledger.questions", "1 is expected where records is 1, and else 2");
+  }
   return absl::OkStatus();
 }
 
@@ -161,7 +165,7 @@ Verdict VerdictOf(const Report& report) {
 double Log10Families(const TestLedger& ledger, bool pooled) {
   // A sum of logarithms: a product of factors might not fit 64 bits, and a saturated one would correct too little.
   double log10_m = 0;
-  for (const uint64_t factor : {ledger.keys, ledger.schemes, ledger.views, ledger.regions, ledger.tokenizers,
+  for (const uint64_t factor : {ledger.questions, ledger.keys, ledger.schemes, ledger.views, ledger.regions, ledger.tokenizers,
                                 ledger.channels + (ledger.candidates > 0 ? 1 : 0), pooled || ledger.records == 0 ? 1 : ledger.records}) {
     log10_m += std::log10(static_cast<double>(factor));
   }

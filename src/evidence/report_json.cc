@@ -47,7 +47,8 @@ nlohmann::json ParametersJson(const Report& report) {
 nlohmann::json LedgerJson(const TestLedger& ledger) {
   return {{"records", ledger.records},       {"keys", ledger.keys},       {"channels", ledger.channels},
           {"candidates", ledger.candidates}, {"schemes", ledger.schemes}, {"views", ledger.views},
-          {"regions", ledger.regions},       {"tokenizers", ledger.tokenizers}, {"total", DecimalOf(ledger.Total())}};
+          {"regions", ledger.regions},       {"tokenizers", ledger.tokenizers}, {"questions", ledger.questions},
+          {"total", DecimalOf(ledger.Total())}};
 }
 
 nlohmann::json TestJson(const ReportTest& test) {
@@ -110,10 +111,11 @@ void ReadLedger(const nlohmann::json& value, TestLedger* ledger, absl::Status* s
   object.Get("views", &ledger->views);
   object.Get("regions", &ledger->regions);
   object.Get("tokenizers", &ledger->tokenizers);
+  object.Get("questions", &ledger->questions);
   std::string total;
   object.Get("total", &total);
   object.Finish();
-  if (status->ok() && total != DecimalOf(ledger->Total())) *status = AsError("ledger.total", "not the product of the factors");
+  if (status->ok() && total != DecimalOf(ledger->Total())) *status = AsError("ledger.total", "not the number of tests that the factors give");
 }
 
 void ReadTest(const nlohmann::json& value, const std::string& at, ReportTest* test, absl::Status* status) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "src/base/hex.h"
@@ -125,18 +128,21 @@ void CheckKey(const Report& report, const ReportCommitment& commitment, const Re
 }
 
 void CheckKeys(const Report& report, const VerifyMaterial& material, Verification* out) {
+  std::unordered_map<std::string_view, const ReportCommitment*> commitments;  // of as many accounts as there are, so never searched in a row
+  for (const ReportCommitment& commitment : report.commitments) commitments.emplace(commitment.name, &commitment);
+  std::unordered_set<std::string_view> revealed_names;
   for (const RevealedKey& revealed : material.revealed) {
-    const auto it = std::find_if(report.commitments.begin(), report.commitments.end(), [&](const auto& c) { return c.name == revealed.name; });
-    if (it == report.commitments.end()) {
+    revealed_names.insert(revealed.name);
+    const auto it = commitments.find(revealed.name);
+    if (it == commitments.end()) {
       out->failed.push_back(Cat("key '", revealed.name, "': the report names no commitment to it"));
     } else {
-      CheckKey(report, *it, revealed, out);
+      CheckKey(report, *it->second, revealed, out);
     }
   }
   size_t sealed = 0;
   for (const ReportCommitment& commitment : report.commitments) {
-    const bool given = std::any_of(material.revealed.begin(), material.revealed.end(), [&](const auto& r) { return r.name == commitment.name; });
-    if (given || ++sealed > kKeysNamed) continue;
+    if (revealed_names.contains(commitment.name) || ++sealed > kKeysNamed) continue;
     out->not_checked.push_back(Cat("key '", commitment.name, "': not revealed, so its commitment (", commitment.commitment, ") was not opened"));
   }
   if (sealed > kKeysNamed) out->not_checked.push_back(Cat("and ", sealed - kKeysNamed, " more keys, not revealed either"));

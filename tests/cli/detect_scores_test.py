@@ -39,7 +39,7 @@ def test_records_and_pool_against_the_oracle(tmp_path, scheme, h):
     assert per_line.returncode == 1, per_line.err
     records = lines(per_line)
     assert [r['id'] for r in records] == [f'r{i}' for i in range(len(texts))]
-    total = len(texts) * (1 + len(ACCOUNTS))
+    total = (len(texts) + 1) * (1 + len(ACCOUNTS))  # the pool is one more subject
     for record, text in zip(records, texts):
         want = epoch.count([text], ACCOUNTS)
         assert list(record) == ['id', 'scored', 'log10_p', 'verdict', 'channels', 'accounts', 'tests_counted']
@@ -56,9 +56,10 @@ def test_records_and_pool_against_the_oracle(tmp_path, scheme, h):
     pooled = report['pooled']
     assert pooled['scored'] == len(epoch.pairs(texts))
     check_tests(pooled, epoch.count(texts, ACCOUNTS), ACCOUNTS, epoch)
+    assert pooled['tests_counted'] == total
     assert pooled['verdict'] == report['verdict'] == 'marked'
     assert report['ledger'] == {'records': len(texts), 'keys': 1, 'channels': 1, 'candidates': 3, 'schemes': 1, 'views': 1, 'regions': 1,
-                                'tokenizers': 1, 'tests_counted': total}
+                                'tokenizers': 1, 'questions': 2, 'tests_counted': total}
     assert report['coverage']['records'] == len(texts) and report['coverage']['too_short'] == 2 and report['errors'] == []
     # The account is named, and the others are not.
     best = min(pooled['accounts'], key=lambda a: a['log10_p'])
@@ -157,3 +158,35 @@ def test_the_number_of_records_changes_the_verdict(tmp_path):
     assert exceeded.returncode == 3 and 'more records than --records 1' in exceeded.err
     refused = run(more, '--epoch-key', key, '--jsonl', '--records', 2)
     assert refused.returncode == 2 and '--records is 2, and the input holds 4' in refused.err
+
+
+def test_the_pool_and_the_records_share_alpha(tmp_path):
+    """Each verdict's edge, computed from the printed p: alpha/2 for the pool, alpha/(2 * records) for a record, all of alpha for a lone one."""
+    rng = random.Random(9)
+    epoch = mark_oracle.Epoch(KEY)
+    text = epoch.write('x', 24, 50000, rng)
+    one = jsonl(tmp_path / 'one.jsonl', [{'token_ids': text}])
+    four = jsonl(tmp_path / 'four.jsonl', [{'token_ids': text}] + [{'token_ids': [i, i + 1, i + 2]} for i in range(3)])
+    key = bare_key(tmp_path)
+
+    def judged(path, alpha, *flags):
+        out = json.loads(run(path, '--epoch-key', key, '--json', '--alpha', alpha, *flags).out)
+        return out['records'][0]['verdict'], out['pooled']['verdict'], out['verdict'], out
+    _, _, _, alone = judged(one, 1e-6)
+    _, _, _, among = judged(four, 1e-6)
+    assert alone['ledger']['questions'] == 1 and alone['ledger']['tests_counted'] == 1
+    assert among['ledger']['questions'] == 2 and among['ledger']['tests_counted'] == 5
+    record, pool = 10 ** among['records'][0]['log10_p'], 10 ** among['pooled']['log10_p']
+    assert 10 ** alone['pooled']['log10_p'] == record and pool < 1e-3
+    marked, nothing = 'marked', 'no evidence'
+    assert judged(one, record * 1.01)[:3] == (marked, marked, marked)
+    assert judged(one, record * 0.99)[:3] == (nothing, nothing, nothing)
+    assert judged(four, 2 * 4 * record * 1.01)[0] == marked
+    assert judged(four, 2 * 4 * record * 0.99)[0] == nothing
+    assert judged(four, 2 * pool * 1.01)[1:3] == (marked, marked)
+    assert judged(four, 2 * pool * 0.99)[1] == nothing
+    table = run(four, '--epoch-key', key).out
+    assert 'tests counted: 5; alpha 1e-06, half of it for the pool and half for the records\n' in table
+    assert 'tests counted: 1; alpha 1e-06\n' in run(one, '--epoch-key', key).out
+    piped = run('-', '--epoch-key', key, stdin=four.read_bytes()).out
+    assert 'tests counted: 1 for the pool and as many a record, and the number of records is not known; alpha 1e-06, half' in piped

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
 
 #include "countermark/detect/tails.h"
@@ -91,20 +92,29 @@ DetectionResult Result(double base, std::vector<double> accounts_adjusted) {
 TEST(Detector, AVerdictIsCorrectedForEveryFamilyAndRecord) {
   const Detector base_only = *Detector::Create(Keys(), {});
   const Detector both = *Detector::Create(Keys(), {"a", "b", "c"});
-  // m: 1 family and 1 record; 2 families; 2 families and 1,000 records. −6 is exactly alpha.
+  // m: 1 family and 1 record; 2 families; 2 families, 1,000 records and 2 questions, the records and their pool. −6 is exactly alpha.
   EXPECT_EQ(base_only.Judge(Result(-6, {}), base_only.Ledger(1), 1e-6), RecordVerdict::kMarked);
   EXPECT_EQ(base_only.Judge(Result(-5.99, {}), base_only.Ledger(1), 1e-6), RecordVerdict::kNoEvidence);
   EXPECT_EQ(Detector::Multiplier(both.Ledger(1), true), 2u);
   EXPECT_EQ(both.Judge(Result(-6.2, {0, 0, 0}), both.Ledger(1), 1e-6), RecordVerdict::kNoEvidence);
   EXPECT_EQ(both.Judge(Result(-6.31, {0, 0, 0}), both.Ledger(1), 1e-6), RecordVerdict::kMarked);
   EXPECT_EQ(both.Judge(Result(0, {0, -6.31, 0}), both.Ledger(1), 1e-6), RecordVerdict::kMarked);
-  EXPECT_EQ(Detector::Multiplier(both.Ledger(1000), true), 2000u);
-  EXPECT_EQ(both.Judge(Result(-9.2, {0, 0, -9.2}), both.Ledger(1000), 1e-6), RecordVerdict::kNoEvidence);
-  EXPECT_EQ(both.Judge(Result(-9.31, {0, 0, 0}), both.Ledger(1000), 1e-6), RecordVerdict::kMarked);
-  EXPECT_EQ(both.Ledger(1000).Total(), 4000u);
-  // The pooled test is one, however many records there are, known or not.
-  EXPECT_EQ(both.Judge(Result(-6.31, {0, 0, 0}), both.Ledger(1000), 1e-6, false), RecordVerdict::kMarked);
-  EXPECT_EQ(both.Judge(Result(-6.31, {0, 0, 0}), both.Ledger(0), 1e-6, false), RecordVerdict::kMarked);
+  EXPECT_EQ(Detector::Multiplier(both.Ledger(1000), true), 4000u);
+  EXPECT_EQ(both.Judge(Result(-9.6, {0, 0, -9.6}), both.Ledger(1000), 1e-6), RecordVerdict::kNoEvidence);
+  EXPECT_EQ(both.Judge(Result(-9.61, {0, 0, 0}), both.Ledger(1000), 1e-6), RecordVerdict::kMarked);
+  EXPECT_EQ(both.Judge(Result(0, {0, 0, -9.61}), both.Ledger(1000), 1e-6), RecordVerdict::kMarked);
+  EXPECT_EQ(both.Ledger(1000).Total(), 4004u);
+  // The pooled test is one, however many records there are, known or not; with one record it is that record's, and no second question.
+  EXPECT_EQ(Detector::Multiplier(both.Ledger(1), false), 2u);
+  for (const uint64_t records : {uint64_t{2}, uint64_t{1000}, uint64_t{0}}) {
+    const TestLedger ledger = both.Ledger(records);
+    EXPECT_EQ(Detector::Multiplier(ledger, false), 4u) << records;
+    EXPECT_EQ(both.Judge(Result(-6.6, {0, 0, -6.6}), ledger, 1e-6, false), RecordVerdict::kNoEvidence) << records;
+    EXPECT_EQ(both.Judge(Result(-6.61, {0, 0, 0}), ledger, 1e-6, false), RecordVerdict::kMarked) << records;
+  }
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+  EXPECT_EQ(Detector::Multiplier({.records = kMost, .questions = 2}, true), kMost);
+  EXPECT_EQ(Detector::Multiplier({.records = 5, .questions = 0}, true), 5u);
   EXPECT_EQ(both.Judge(Result(-600, {0, 0, 0}), both.Ledger(0), 1e-6), RecordVerdict::kUncorrected);
 }
 

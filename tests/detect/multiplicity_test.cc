@@ -94,6 +94,18 @@ TEST(TestLedger, MultipliesEveryFactor) {
             2u * 3 * 7 * 11 * 13 * 17 * 19);
 }
 
+// Two questions are not twice the tests: the pool is one more subject beside the records.
+TEST(TestLedger, CountsThePoolAsOneMoreSubject) {
+  EXPECT_EQ((TestLedger{.records = 1000, .channels = 2, .questions = 2}.Total()), 2002u);
+  EXPECT_EQ((TestLedger{.records = 3, .keys = 2, .channels = 1, .candidates = 4, .questions = 2}.Total()), (3u + 1) * 2 * 5);
+  EXPECT_EQ((TestLedger{.records = 0, .channels = 2, .questions = 2}.Total()), 2u);  // the pool's alone are known
+  EXPECT_EQ((TestLedger{.records = kMost, .questions = 2}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = 7, .questions = 0}.Total()), 7u);
+  EXPECT_EQ(TestLedger::QuestionsOf(1), 1u);
+  EXPECT_EQ(TestLedger::QuestionsOf(2), 2u);
+  EXPECT_EQ(TestLedger::QuestionsOf(0), 2u);
+}
+
 TEST(TestLedger, CountsAnUnknownFactorAsOne) {
   EXPECT_EQ((TestLedger{.records = 0, .channels = 2}.Total()), 2u);
   EXPECT_EQ((TestLedger{.channels = 0, .candidates = 0}.Total()), 1u);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -85,6 +86,17 @@ std::vector<Bundle> Bundles() {
   out.push_back({"schema", Resigned([](auto* j) { (*j)["schema_version"] = 2; }), "refused"});
   out.push_back({"unknown member", Resigned([](auto* j) { (*j)["extra"] = 2; }), "refused"});
   out.push_back({"unknown test member", Resigned([](auto* j) { (*j)["tests"][0]["extra"] = 2; }), "refused"});
+  out.push_back({"one question", Resigned([](auto* j) { (*j)["ledger"]["questions"] = 1; (*j)["ledger"]["total"] = "3003"; }), "refused"});
+  out.push_back({"single record", Doctored(gumbel, [](Report* r) {
+                   r->inputs[0].records = 1;
+                   r->tests.resize(4);
+                   r->ledger.records = r->ledger.questions = 1;
+                   EXPECT_TRUE(DeriveValues(r).ok());
+                 }), "verified"});
+  // Corrected for the two questions not at all: every value is 0.3 decades too good.
+  out.push_back({"one question's values", Doctored(gumbel, [](Report* r) {
+                   for (ReportTest& test : r->tests) test.log10_p_adjusted = std::min(test.log10_p_adjusted, std::max(test.log10_p, test.log10_p_adjusted - std::log10(2.0)));
+                 }), "inconsistent"});
   out.push_back({"ledger total", Resigned([](auto* j) { (*j)["ledger"]["total"] = "3"; }), "refused"});
   out.push_back({"impossible count", Resigned([](auto* j) { (*j)["tests"][0]["statistic"] = std::string(37, '9'); }), "refused"});
   out.push_back({"spaces", Seal(nlohmann::json::parse(ReportPayload(DerivedReport())).dump(1)), "refused"});

@@ -34,8 +34,9 @@ TEST(DeriveValues, RuleOneByHand) {
       EXPECT_EQ(test.log10_p, Log10P(test.count, report.mark));
       EXPECT_EQ(test.log10_e, Log10E(test.count, report.mark));
     }
-    // Two views times two families (the channel, the accounts); a single record also pays for the three records.
-    const double m = std::log10(4.0);
+    // Two views times two families (the channel, the accounts) times two questions (the pool, the records); a single record also pays for the
+    // three records.
+    const double m = std::log10(8.0);
     EXPECT_NEAR(report.tests[0].log10_p_adjusted, report.tests[0].log10_p + m, 1e-12);
     EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + m + std::log10(3.0), 1e-12);
     // Holm: the smallest of 1,000 accounts pays for all of them; the next for 999, which is more than it has.
@@ -69,12 +70,26 @@ TEST(DeriveValues, UnknownNumberOfRecordsAndHugeLedgers) {
   Report report = SampleReport();
   report.ledger.records = 0;
   ASSERT_TRUE(DeriveValues(&report).ok());
-  EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + std::log10(2.0), 1e-12);
+  EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + std::log10(4.0), 1e-12);
   EXPECT_THAT(ReportPayload(report), HasSubstr("\"uncorrected\":true"));
-  // A product beyond 64 bits is not cut off: 2^50 regions and 2^50 records correct by 30.1 decades.
+  // A product beyond 64 bits is not cut off: 2^50 regions and 2^50 records correct by 30.1 decades, two families and two questions by 0.6.
   report.ledger.records = report.ledger.regions = uint64_t{1} << 50;
   ASSERT_TRUE(DeriveValues(&report).ok());
-  EXPECT_NEAR(report.tests[4].log10_p_adjusted, std::min(0.0, report.tests[4].log10_p + 101 * std::log10(2.0)), 1e-9);
+  EXPECT_NEAR(report.tests[4].log10_p_adjusted, std::min(0.0, report.tests[4].log10_p + 102 * std::log10(2.0)), 1e-9);
+}
+
+// A single record is its own pool, asked about once: one question, and the record's value is the pool's.
+TEST(DeriveValues, ASingleRecordHasTheWholeOfAlpha) {
+  Report report = SampleReport();
+  report.inputs[0].records = 1;
+  report.tests.resize(4);
+  report.tests[3].count = report.tests[0].count;
+  report.ledger.records = 1;
+  EXPECT_THAT(Message(DeriveValues(&report)), HasSubstr("ledger.questions: 1 is expected where records is 1"));
+  report.ledger.questions = 1;
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  EXPECT_NEAR(report.tests[0].log10_p_adjusted, report.tests[0].log10_p + std::log10(2.0), 1e-12);
+  EXPECT_EQ(report.tests[3].log10_p_adjusted, report.tests[0].log10_p_adjusted);
 }
 
 TEST(Report, SurvivesItsPayload) {
@@ -182,8 +197,13 @@ TEST(ParseReportPayload, StrictAboutItsMembers) {
       {[](auto* j) { (*j)["tests"] = nullptr; }, "report.tests: an array is expected"},
       {[](auto* j) { (*j)["ledger"]["total"] = "1"; }, "ledger.total"},
       {[](auto* j) { (*j)["ledger"]["keys"] = 0; }, "ledger.keys"},
-      {[](auto* j) { (*j)["ledger"]["candidates"] = 1; (*j)["ledger"]["total"] = "6"; }, "more tests of one subject than the ledger counts"},
-      {[](auto* j) { (*j)["ledger"]["records"] = 2; (*j)["ledger"]["total"] = "2002"; }, "more records than the ledger counts"},
+      {[](auto* j) { (*j)["ledger"]["candidates"] = 1; (*j)["ledger"]["total"] = "8"; }, "more tests of one subject than the ledger counts"},
+      {[](auto* j) { (*j)["ledger"]["records"] = 2; (*j)["ledger"]["total"] = "3003"; }, "more records than the ledger counts"},
+      {[](auto* j) { j->at("ledger").erase("questions"); }, "ledger.questions: missing"},
+      // Half of the correction, or a single record declared for three.
+      {[](auto* j) { (*j)["ledger"]["questions"] = 1; (*j)["ledger"]["total"] = "3003"; }, "ledger.questions: 1 is expected where records is 1, and else 2"},
+      {[](auto* j) { (*j)["ledger"]["questions"] = 1; (*j)["ledger"]["records"] = 1; (*j)["ledger"]["total"] = "1001"; }, "more records than the ledger counts"},
+      {[](auto* j) { (*j)["ledger"]["questions"] = 3; }, "ledger.questions"},
       {[](auto* j) { (*j)["uncorrected"] = true; }, "uncorrected"},
       {[](auto* j) { (*j)["verdict"] = "guilty"; }, "verdict"},
       {[](auto* j) { (*j)["parameters"]["scheme"] = "x"; }, "parameters.scheme"},

@@ -83,7 +83,7 @@ inline Report SampleReport(Scheme scheme = Scheme::kGumbel) {
   test(1, "a", TestKind::kChannel, "base", 300, false);
   test(2, "b", TestKind::kChannel, "base", 300, true);
   test(3, "c", TestKind::kChannel, "base", 300, false);
-  report.ledger = {.records = 3, .channels = 1, .candidates = 1000};
+  report.ledger = {.records = 3, .channels = 1, .candidates = 1000, .questions = 2};
   report.limits = {"A mark names whose answers were used, not who used them."};
   return report;
 }

@@ -58,6 +58,7 @@ TEST(VerifyReport, DoctoredValuesAreInconsistent) {
       {[](Report* r) { r->inputs[0].unreadable = 2; }, "but 'inconclusive' follows"},
       {[](Report* r) { r->alpha = 1e-300; }, "but 'no evidence' follows"},
       {[](Report* r) { r->mark.scheme = Scheme::kTournament; }, "the payload"},
+      {[](Report* r) { r->ledger.questions = 1; }, "the payload"},
       {[](Report* r) { r->mark.window = 3; }, "parameters.window: not what the epoch record says"},
       {[](Report* r) { r->tenant = "other"; }, "tenant: not what the epoch record says"},
       {[](Report* r) { r->weights = {65536}; }, "parameters.weights: not what the epoch record says"},
@@ -67,7 +68,7 @@ TEST(VerifyReport, DoctoredValuesAreInconsistent) {
     change(&report);
     const Verification verification = VerifySigned(report);
     if (std::string_view(message) == "the payload") {
-      EXPECT_EQ(verification.outcome, VerifyOutcome::kRefused);  // more bits than pairs could have: no such count
+      EXPECT_EQ(verification.outcome, VerifyOutcome::kRefused);  // more bits than pairs could have: no such count; a correction that is not the signer's to leave out
       continue;
     }
     EXPECT_EQ(verification.outcome, VerifyOutcome::kInconsistent) << message;

@@ -178,7 +178,7 @@ def check_values(report):
     ledger, tests = report["ledger"], report["tests"]
 
     def log10_m(record):
-        factors = [ledger[f] for f in ("keys", "schemes", "views", "regions", "tokenizers")]
+        factors = [ledger[f] for f in ("questions", "keys", "schemes", "views", "regions", "tokenizers")]
         factors.append(ledger["channels"] + (1 if ledger["candidates"] else 0))
         factors.append(max(1, ledger["records"]) if record else 1)
         return sum(map(math.log10, factors))
@@ -227,8 +227,10 @@ def check_form(report, payload):
     if canonical(report).encode("utf-8") != payload:
         raise Refused("not canonical")
     ledger = report["ledger"]
-    total = ledger["channels"] + ledger["candidates"]
-    for factor in ("records", "keys", "schemes", "views", "regions", "tokenizers"):
+    if ledger["questions"] != (1 if ledger["records"] == 1 else 2):
+        raise Refused("questions")
+    total = (ledger["channels"] + ledger["candidates"]) * max(1, ledger["records"] + ledger["questions"] - 1)
+    for factor in ("keys", "schemes", "views", "regions", "tokenizers"):
         total *= max(1, ledger[factor])
     if ledger["total"] != str(min(total, 2**64 - 1)) or report["uncorrected"] != (ledger["records"] == 0):
         raise Refused("ledger")

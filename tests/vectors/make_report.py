@@ -40,8 +40,8 @@ def report_of(scheme, bare):
         "tokenizer_sha256": TOKENIZER, "vocabulary": 49152, "window": 2,
     }
     record = "" if bare else canonical(record)
-    ledger = {"records": 3, "keys": 1, "channels": 1, "candidates": 1000, "schemes": 1, "views": 2, "regions": 1, "tokenizers": 1}
-    ledger["total"] = str(3 * 2 * 1001)
+    ledger = {"records": 3, "keys": 1, "channels": 1, "candidates": 1000, "schemes": 1, "views": 2, "regions": 1, "tokenizers": 1, "questions": 2}
+    ledger["total"] = str((3 + 1) * 2 * 1001)
     strong = MARKED[scheme]
     rows = [(0, "", "channel", "base", 611, strong), (0, "", "account", "org-1", 589, strong), (0, "", "account", "org-2", 589, null(parameters)),
             (0, "", "account", "org \u00e9\u2028\u65e5\u672c \U0001f600", 589, null(parameters) * 1.05), (1, "a\"\\\n\t\u0001", "channel", "base", 201, strong),
@@ -52,7 +52,7 @@ def report_of(scheme, bare):
         log10_p, log10_e = values_of(parameters, scored, count)
         tests.append({"record": number, "subject": subject, "kind": kind, "name": name, "scored": scored, "statistic": str(count),
                       "log10_p": log10_p, "log10_e": log10_e, "log10_p_adjusted": 0})
-    families = math.log10(2) + math.log10(2)  # views; a channel and the accounts
+    families = 3 * math.log10(2)  # views; a channel and the accounts; the pool and the records
     accounts = [t for t in tests if t["kind"] == "account"]
     for test, adjusted in zip(accounts, holm([t["log10_p"] for t in accounts], 1000)):
         test["log10_p_adjusted"] = min(0.0, adjusted + families)

@@ -121,8 +121,6 @@ std::string JsonHead(const Options& options, const Setup& setup) {
 
 std::string JsonTail(const Run& run, const Options& options, const Setup& setup) {
   const TestLedger& ledger = run.ledger;
-  TestLedger pooled_tests = ledger;
-  pooled_tests.records = 1;
   std::string text = "\n],\"pooled\":{\"scored\":";
   AppendNumber(run.pooled.scored, &text);
   text += ",\"log10_p\":";
@@ -132,7 +130,7 @@ std::string JsonTail(const Run& run, const Options& options, const Setup& setup)
   text += ',';
   AppendTests(run.pooled, setup.detector, &text);
   text += ",\"tests_counted\":";
-  AppendNumber(pooled_tests.Total(), &text);
+  AppendNumber(ledger.Total(), &text);
   text += "},";
   nlohmann::ordered_json tail;
   tail["ledger"] = {{"records", ledger.records == 0 ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(ledger.records)},
@@ -143,6 +141,7 @@ std::string JsonTail(const Run& run, const Options& options, const Setup& setup)
                     {"views", ledger.views},
                     {"regions", ledger.regions},
                     {"tokenizers", ledger.tokenizers},
+                    {"questions", ledger.questions},
                     {"tests_counted", ledger.Total()}};
   tail["errors"] = nlohmann::ordered_json::array();
   for (const RunError& error : run.first_errors) {

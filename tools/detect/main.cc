@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 
 #include "countermark/detect/pairs.h"
 #include "src/base/status_macros.h"
@@ -154,9 +156,10 @@ absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files,
 absl::Status Detect(const cli::Program& program, const Options& options, Run* run) {
   CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(options.files));
   CM_ASSIGN_OR_RETURN(const Setup setup, MakeSetup(options));
+  const std::unordered_set<std::string_view> registered(setup.registered.begin(), setup.registered.end());
   for (const std::string& account : options.accounts) {
-    if (setup.registered.empty()) break;  // an exported key does not say
-    if (std::find(setup.registered.begin(), setup.registered.end(), account) == setup.registered.end()) {
+    if (registered.empty()) break;  // an exported key does not say
+    if (!registered.contains(account)) {
       program.Warn(Cat("account '", account, "' is not registered there; it is tested all the same"));
     }
   }

@@ -3,6 +3,8 @@
 #include <ctime>
 #include <filesystem>
 #include <numeric>
+#include <string_view>
+#include <unordered_set>
 
 #include "countermark/evidence/report.h"
 #include "src/base/hex.h"
@@ -86,11 +88,11 @@ absl::Status ReportWriter::Write(const Run& run, const InputReader& reader, cli:
   if (setup_.tokenizer != nullptr) report.tokenizer_sha256 = setup_.tokenizer->sha256();
   if (!options_.keystore.empty()) {
     CM_ASSIGN_OR_RETURN(const std::vector<KeyStore::Commitment> commitments, setup_.store->Commitments(record.epoch));
-    const std::vector<std::string>& accounts = setup_.detector.accounts();
+    const std::unordered_set<std::string_view> accounts(setup_.detector.accounts().begin(), setup_.detector.accounts().end());
     for (const KeyStore::Commitment& commitment : commitments) {
       constexpr std::string_view kAccount = "account:";
       const bool tested = !commitment.name.starts_with(kAccount) ||
-                          std::find(accounts.begin(), accounts.end(), commitment.name.substr(kAccount.size())) != accounts.end();
+                          accounts.contains(std::string_view(commitment.name).substr(kAccount.size()));
       if (tested) report.commitments.push_back({commitment.name, HexEncode(commitment.commitment), HexEncode(commitment.salt)});
     }
   }

@@ -44,7 +44,7 @@ std::string_view OverallVerdict(const Run& run, double min_coverage);
 cli::ExitCode ExitOf(const Run& run, double min_coverage);
 
 // ---- JSON (json.cc) --------------------------------------------------------------------------------------------------------------
-// One record as one object, without a line end. An unreadable one has scored 0, no tests and a member "error".
+// One record as one object, without a line end. tests_counted: all tests of the run, as in the ledger. An unreadable one has scored 0, no tests and a member "error".
 void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict verdict, uint64_t tests_counted, std::string* out);
 // What stands before and behind the records in the one object of --json.
 std::string JsonHead(const Options& options, const Setup& setup);

@@ -109,7 +109,8 @@ std::string Summary(const Run& run, const Options& options, const Setup& setup, 
   }
   char alpha[32];
   std::snprintf(alpha, sizeof alpha, "%g", options.alpha);
-  text += Cat("tests counted: ", Thousands(run.ledger.Total()), run.ledger.records == 0 ? " a record, and the number of records is not known" : "", "; alpha ", alpha, "\n");
+  text += Cat("tests counted: ", Thousands(run.ledger.Total()), run.ledger.records == 0 ? " for the pool and as many a record, and the number of records is not known" : "",
+              "; alpha ", alpha, run.ledger.questions > 1 ? ", half of it for the pool and half for the records" : "", "\n");
   text += Cat("coverage: ", Thousands(run.records - run.unreadable), " of ", Thousands(run.records), " records read, ", Thousands(run.too_short), " of them too short to score",
               run.incomplete ? "; the input is incomplete" : "", "\n");
   text += "verdict: " + PaintVerdict(OverallVerdict(run, options.min_coverage), color);

@@ -72,11 +72,11 @@ class Detector {
   // The ledger of a run over `records` records (0: not known).
   TestLedger Ledger(uint64_t records) const;
 
-  // What a channel's p, and a Holm-adjusted account's, is multiplied with before a verdict:
-  //   m = keys·schemes·views·regions·tokenizers·(channels + (1 if candidates)), and times records if `of_record`.
+  // What a channel's p, and a Holm-adjusted account's, is multiplied with before a verdict, saturating at 2⁶⁴ − 1:
+  //   m = questions·keys·schemes·views·regions·tokenizers·(channels + (1 if candidates)), and times records if `of_record`.
   static uint64_t Multiplier(const TestLedger& ledger, bool of_record);
-  // Marked if a value so corrected is ≤ alpha: over all records of the run, the chance of one or more false claims is at most alpha.
-  // of_record false: the pooled test, which is one whatever the number of records.
+  // Marked if a value so corrected is ≤ alpha: the chance of one or more false claims in the whole run, over all its records and their pool
+  // together, is at most alpha. of_record false: the pooled test, which is one whatever the number of records.
   RecordVerdict Judge(const DetectionResult& result, const TestLedger& ledger, double alpha, bool of_record = true) const;
 
  private:

@@ -4,8 +4,8 @@
 // probability at most α, whatever the dependence between the tests.
 //
 //   std::vector<double> adjusted = HolmAdjust(log10_p);               // accounts: one p each, {−9, −2, −0.1} → {−8.52, −1.70, −0.1}
-//   TestLedger ledger{.records = 1000, .channels = 2};
-//   double corrected = BonferroniAdjust(-12.0, ledger.Total());       // −12 + log10 2000 = −8.70
+//   TestLedger ledger{.records = 1000, .channels = 2, .questions = 2};
+//   double corrected = BonferroniAdjust(-12.0, ledger.Total());       // −12 + log10 2002 = −8.70
 #ifndef COUNTERMARK_DETECT_MULTIPLICITY_H_
 #define COUNTERMARK_DETECT_MULTIPLICITY_H_
 
@@ -25,7 +25,11 @@ std::vector<double> HolmAdjust(std::span<const double> log10_p, uint64_t family 
 // min(0, log10_p + log10(tests)); tests = 0 counts as 1, NaN as p = 1.
 double BonferroniAdjust(double log10_p, uint64_t tests);
 
-// How many tests stand behind a verdict: the product of what was varied. Every factor is at least 1: a 0 counts as 1.
+// How many tests a run has made: the product of what was varied. Every factor is at least 1: a 0 counts as 1.
+//
+// A run over several records asks two questions of the same text: does any record carry the mark, and does their pool. Either answer could be a
+// false claim, so each has an equal part of α (Bonferroni over `questions`), and the run as a whole keeps α. Within its part a question
+// corrects for its own tests: `records` times those of a subject for the records, once those of a subject for the pool (Detector::Multiplier).
 struct TestLedger {
   uint64_t records = 1;      // records a verdict is given for (documents); 0: unknown, verdicts say "uncorrected"
   uint64_t keys = 1;         // epochs tried
@@ -35,8 +39,14 @@ struct TestLedger {
   uint64_t views = 1;        // raw, cleaned
   uint64_t regions = 1;      // intervals that could have been chosen
   uint64_t tokenizers = 1;
-  // records·keys·schemes·views·regions·tokenizers·(channels + candidates), saturating at 2⁶⁴ − 1.
+  uint64_t questions = 1;    // 2: the records and their pool, for several records or an unknown number; 1: a single record, which is its own pool
+
+  // Every test that was run, those of the pool among them: a raw p times this is corrected for the whole run, by more than a verdict needs.
+  //   (records + (1 if questions > 1))·keys·schemes·views·regions·tokenizers·(channels + candidates), saturating at 2⁶⁴ − 1.
+  // An unknown number of records leaves the pool's tests alone to be counted.
   uint64_t Total() const;
+  // The `questions` of a run over so many records, 0: not known.
+  static uint64_t QuestionsOf(uint64_t records) { return records == 1 ? 1 : 2; }
 };
 
 }  // namespace countermark

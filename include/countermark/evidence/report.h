@@ -6,12 +6,13 @@
 //   CM_ASSIGN_OR_RETURN(Report again, OpenReport(envelope, public_key));            // signature first, then the payload
 //
 // The file's form, member by member, is docs/report-format.md. How the values follow from the counts, rule 1:
-//   m        = keys · schemes · views · regions · tokenizers · (channels + (1 if candidates > 0)) of the ledger, times `records` for a test
-//              of a single record (not for a pooled one; an unknown number, 0, counts as 1 and the report says "uncorrected")
+//   m        = questions · keys · schemes · views · regions · tokenizers · (channels + (1 if candidates > 0)) of the ledger, times `records`
+//              for a test of a single record (not for a pooled one; an unknown number, 0, counts as 1 and the report says "uncorrected").
+//              questions = 1 where records = 1, and else 2: the pool and the single records, each with half of alpha
 //   channel    log10_p_adjusted = min(0, log10_p + log10 m)
 //   account    Holm over the subject's accounts, `candidates` hypotheses (those that are not listed count as p = 1), then times m
-// so that the chance of one or more false claims in the whole of the pooled tests is at most alpha, and the same holds for the whole of
-// the single records. The verdict is taken from the pooled tests where there are any, else from the records:
+// so that the chance of one or more false claims in the whole of the report, pooled tests and single records together, is at most alpha
+// (where the report is not "uncorrected"). The verdict is taken from the pooled tests where there are any, else from the records:
 //   inconclusive  less than the coverage floor's share of the records could be read, or no pair was scored
 //   evidence      an adjusted value ≤ log10 alpha
 //   no evidence   otherwise
@@ -102,7 +103,7 @@ double Coverage(const Report& report);
 absl::Status DeriveValues(Report* report);
 
 // Whether every member is in range: hex digits, times, counts that the scheme allows (statistic ≤ scored·layers, …), finite values,
-// ledger factors below 2⁵³ that cover the tests listed. InvalidArgument names the member.
+// ledger factors below 2⁵³ that cover the tests listed, `questions` as the number of records has it. InvalidArgument names the member.
 absl::Status ValidateReport(const Report& report);
 
 // Canonical JSON (RFC 8785): the same report, the same bytes, on every machine. The report must be valid.
