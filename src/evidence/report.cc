@@ -149,14 +149,22 @@ double Coverage(const Report& report) {
   return records == 0 ? 1 : (records - unreadable) / records;
 }
 
+std::vector<const ReportTest*> DecisiveTests(const Report& report) {
+  const bool pool_alone = report.ledger.records == 0 &&
+                          std::any_of(report.tests.begin(), report.tests.end(), [](const ReportTest& test) { return test.pooled(); });
+  std::vector<const ReportTest*> tests;
+  for (const ReportTest& test : report.tests) {
+    if (!pool_alone || test.pooled()) tests.push_back(&test);
+  }
+  return tests;
+}
+
 Verdict VerdictOf(const Report& report) {
-  const bool any_pooled = std::any_of(report.tests.begin(), report.tests.end(), [](const ReportTest& test) { return test.pooled(); });
   bool scored = false;
   bool found = false;
-  for (const ReportTest& test : report.tests) {
-    if (any_pooled && !test.pooled()) continue;
-    scored = scored || test.count.scored > 0;
-    found = found || test.log10_p_adjusted <= std::log10(report.alpha);
+  for (const ReportTest* test : DecisiveTests(report)) {
+    scored = scored || test->count.scored > 0;
+    found = found || test->log10_p_adjusted <= std::log10(report.alpha);
   }
   if (!scored || Coverage(report) < report.coverage_floor) return Verdict::kInconclusive;
   return found ? Verdict::kEvidence : Verdict::kNoEvidence;

@@ -161,12 +161,7 @@ void SayWeight(const Report& report, Verification* out) {
     out->weight.push_back("a commitment counts from the time a third party saw it; this report does not show when that was");
   }
   double best = 1;
-  for (const bool pooled : {true, false}) {
-    for (const ReportTest& test : report.tests) {
-      if (test.pooled() == pooled) best = best > 0 ? test.log10_p_adjusted : std::min(best, test.log10_p_adjusted);
-    }
-    if (best <= 0) break;  // the pooled tests decide where there are any
-  }
+  for (const ReportTest* test : DecisiveTests(report)) best = std::min(best, test->log10_p_adjusted);
   if (best <= 0) {
     const double published = std::log10(static_cast<double>(std::max<uint64_t>(1, report.commitments_published)));
     out->log10_p_after_grinding = std::min(0.0, best + kLog10Grinding + published);

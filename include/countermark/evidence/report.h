@@ -12,7 +12,7 @@
 //   channel    log10_p_adjusted = min(0, log10_p + log10 m)
 //   account    Holm over the subject's accounts, `candidates` hypotheses (those that are not listed count as p = 1), then times m
 // so that the chance of one or more false claims in the whole of the report, pooled tests and single records together, is at most alpha
-// (where the report is not "uncorrected"). The verdict is taken from the pooled tests where there are any, else from the records:
+// (where the report is not "uncorrected"). The verdict is taken from all of them; in an "uncorrected" report, from the pooled tests where there are any:
 //   inconclusive  less than the coverage floor's share of the records could be read, or no pair was scored
 //   evidence      an adjusted value ≤ log10 alpha
 //   no evidence   otherwise
