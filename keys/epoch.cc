@@ -62,6 +62,33 @@ int64_t Thousandths(double value) { return std::llround(value * 1000); }
 
 }  // namespace
 
+namespace {
+
+// A character that shows as nothing, as a blank like any other, or that turns the text around it: two labels that differ in such a one look
+// alike, and a report must not be able to name an account that its reader takes for another.
+bool LooksLikeAnother(char32_t c) {
+  constexpr char32_t kRanges[][2] = {{0xA0, 0xA0},     {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},   {0x115F, 0x1160}, {0x1680, 0x1680},
+                                     {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},
+                                     {0x3164, 0x3164}, {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1D173, 0x1D17A},
+                                     {0xE0000, 0xE0FFF}};
+  for (const auto& [first, last] : kRanges) {
+    if (c >= first && c <= last) return true;
+  }
+  return false;
+}
+
+// The character that begins at text[i]; text is valid UTF-8.
+char32_t CharacterAt(std::string_view text, size_t i) {
+  const auto byte = [&](size_t k) { return static_cast<char32_t>(static_cast<unsigned char>(text[k])); };
+  const char32_t b = byte(i);
+  if (b < 0x80) return b;
+  if (b < 0xE0) return (b & 0x1F) << 6 | (byte(i + 1) & 0x3F);
+  if (b < 0xF0) return (b & 0x0F) << 12 | (byte(i + 1) & 0x3F) << 6 | (byte(i + 2) & 0x3F);
+  return (b & 0x07) << 18 | (byte(i + 1) & 0x3F) << 12 | (byte(i + 2) & 0x3F) << 6 | (byte(i + 3) & 0x3F);
+}
+
+}  // namespace
+
 absl::Status ValidateLabel(std::string_view what, std::string_view label) {
   if (label.empty()) return absl::InvalidArgumentError(Cat(what, " is empty"));
   if (label.size() > kMaxLabelBytes) {
@@ -74,7 +101,11 @@ absl::Status ValidateLabel(std::string_view what, std::string_view label) {
     if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && static_cast<unsigned char>(label[i + 1]) < 0xA0)) {
       return absl::InvalidArgumentError(Cat(what, " has a control character at byte ", i));
     }
+    if ((byte & 0xC0) != 0x80 && LooksLikeAnother(CharacterAt(label, i))) {
+      return absl::InvalidArgumentError(Cat(what, " has an invisible or formatting character, or an unusual blank, at byte ", i));
+    }
   }
+  if (label.front() == ' ' || label.back() == ' ') return absl::InvalidArgumentError(Cat(what, " begins or ends with a blank"));
   return absl::OkStatus();
 }
 

@@ -85,6 +85,10 @@ PairSet::PairSet(int window) : window_(window) {
 void PairSet::Clear() {
   size_ = 0;
   table_.Clear();
+  ForgetExcludedWindows();
+}
+
+void PairSet::ForgetExcludedWindows() {
   excluded_.clear();
   excluded_table_.Clear();
 }

@@ -155,7 +155,8 @@ def test_the_number_of_records_changes_the_verdict(tmp_path):
     counted = run('-', '--epoch-key', key, '--jsonl', '--alpha', alpha, '--records', 1, stdin=path.read_bytes())
     assert lines(counted)[0]['verdict'] == 'marked'
     exceeded = run('-', '--epoch-key', key, '--jsonl', '--records', 1, stdin=more.read_bytes())
-    assert exceeded.returncode == 3 and 'more records than --records 1' in exceeded.err
+    assert exceeded.returncode == 3 and 'more records than the 1 that --records said' in exceeded.err
+    assert [line['verdict'] for line in lines(exceeded)[1:]] == ['uncorrected'] * 3
     refused = run(more, '--epoch-key', key, '--jsonl', '--records', 2)
     assert refused.returncode == 2 and '--records is 2, and the input holds 4' in refused.err
 
@@ -190,3 +191,19 @@ def test_the_pool_and_the_records_share_alpha(tmp_path):
     assert 'tests counted: 1; alpha 1e-06\n' in run(one, '--epoch-key', key).out
     piped = run('-', '--epoch-key', key, stdin=four.read_bytes()).out
     assert 'tests counted: 1 for the pool and as many a record, and the number of records is not known; alpha 1e-06, half' in piped
+
+
+def test_a_prompt_leaves_out_pairs_of_its_own_record_alone(tmp_path):
+    """A record that quotes another in its prompt takes nothing from the pool, whatever the order of the two."""
+    rng = random.Random(10)
+    epoch = mark_oracle.Epoch(KEY)
+    served = {'token_ids': epoch.write('x', 300, 50000, rng), 'prompt_ids': []}
+    quoting = {'token_ids': served['token_ids'][:200], 'prompt_ids': served['token_ids']}
+    key = bare_key(tmp_path)
+    pools = []
+    for name, records in (('a', [served, quoting]), ('b', [quoting, served])):
+        out = run(jsonl(tmp_path / f'{name}.jsonl', records), '--epoch-key', key, '--json', '--prompt-ids-field', 'prompt_ids').out
+        pools.append(json.loads(out)['pooled'])
+    assert pools[0]['channels'] == pools[1]['channels']
+    alone = json.loads(run(jsonl(tmp_path / 'c.jsonl', [served]), '--epoch-key', key, '--json').out)['pooled']
+    assert pools[0]['channels'] == alone['channels']

@@ -127,11 +127,14 @@ TEST(Utf8, AcceptsAndRefusesAtTheEdges) {
 }
 
 TEST(Labels, NoControlCharacterAndNoOddBytes) {
-  for (const std::string& good : {std::string("a"), std::string("org-7f3a/user-α"), std::string("a b"), std::string("\xC2\xA0"), std::string(1024, 'x')}) {
+  for (const std::string& good : {std::string("a"), std::string("org-7f3a/user-α"), std::string("a b"), std::string("组织-1"), std::string("\xF0\x9F\x8F\xA2"), std::string(1024, 'x')}) {
     EXPECT_TRUE(ValidateLabel("label", good).ok()) << good;
   }
   for (const std::string& bad : {std::string(), std::string("a\nb"), std::string("\x7F"), std::string("\xC2\x9B"), std::string("\xC2"), std::string(1, '\0'),
-                                 std::string(1025, 'x'), std::string("\xFF")}) {
+                                 std::string(1025, 'x'), std::string("\xFF"),
+                                 // What shows as another label: blanks at the ends, a no-break space, zero width, a byte-order mark, text turned around, a tag.
+                                 std::string("org-1 "), std::string(" org-1"), std::string("org-1\xC2\xA0"), std::string("or\u200Bg"), std::string("\uFEFForg-1"),
+                                 std::string("\u202Eorg"), std::string("org\u00AD-1"), std::string("org\U000E0041")}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ValidateLabel("label", bad))) << bad;
   }
 }

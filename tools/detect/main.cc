@@ -36,6 +36,7 @@ cli::ExitCode ExitOf(const Run& run, double min_coverage) {
 namespace {
 
 constexpr uint64_t kErrorsSaid = 100;
+constexpr uint64_t kStrangersSaid = 5;
 
 // Takes the records in order: says errors, writes results, fills the pool.
 class Sink {
@@ -62,14 +63,17 @@ class Sink {
     }
     progress_->Add(1);
     ++run_->records;
-    if (options_.records && run_->records == *options_.records + 1) {
+    // More than the verdicts are corrected for: --records was too low, or a file has grown since it was counted.
+    const bool beyond = run_->ledger.records != 0 && run_->records > run_->ledger.records;
+    if (beyond && !run_->incomplete) {
       progress_->Clear();
-      program_.Error(Cat("there are more records than --records ", *options_.records, " said: the verdicts are not corrected for all of them"));
+      program_.Error(Cat("there are more records than the ", run_->ledger.records, " that ", options_.records ? "--records said" : "were counted",
+                         ": verdicts are not corrected for all of them"));
       run_->incomplete = true;
     }
     RecordVerdict verdict = RecordVerdict::kInconclusive;
     if (item.status.ok()) {
-      verdict = setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
+      verdict = beyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
       run_->marked += verdict == RecordVerdict::kMarked;
       run_->too_short += item.result.scored == 0;
       Pool(item);
@@ -111,6 +115,7 @@ class Sink {
     if (++pooled_records_ == 1) only_ = item.result;
     if (item.record.has_prompt) pool_.ExcludeWindowsOf(item.record.prompt_ids);
     pool_.Add(item.record.ids);
+    pool_.ForgetExcludedWindows();
   }
 
   absl::Status Show(const Item& item, RecordVerdict verdict) {
@@ -157,12 +162,12 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(options.files));
   CM_ASSIGN_OR_RETURN(const Setup setup, MakeSetup(options));
   const std::unordered_set<std::string_view> registered(setup.registered.begin(), setup.registered.end());
-  for (const std::string& account : options.accounts) {
-    if (registered.empty()) break;  // an exported key does not say
-    if (!registered.contains(account)) {
-      program.Warn(Cat("account '", account, "' is not registered there; it is tested all the same"));
-    }
+  uint64_t strangers = 0;
+  for (const std::string& account : setup.detector.accounts()) {
+    if (registered.empty() || registered.contains(account)) continue;  // an exported key does not say who is registered
+    if (++strangers <= kStrangersSaid) program.Warn(Cat("account '", account, "' is not registered there; it is tested all the same"));
   }
+  if (strangers > kStrangersSaid) program.Warn(Cat(strangers - kStrangersSaid, " more accounts are not registered there; they are tested all the same"));
   uint64_t counted = 0;
   CM_ASSIGN_OR_RETURN(const uint64_t records, CountForVerdicts(files, options, &counted));
   run->ledger = setup.detector.Ledger(records);

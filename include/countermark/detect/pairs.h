@@ -38,6 +38,9 @@ class PairSet {
   size_t Add(std::span<const uint32_t> ids);
   // Makes every window of `prompt` known, so that later Add calls skip pairs with such a window. Call before Add.
   void ExcludeWindowsOf(std::span<const uint32_t> prompt);
+  // Forgets what ExcludeWindowsOf made known. In a pool, call it after each record's Add: a record's prompt is no reason to leave out
+  // another's pairs, and the pool must not hang on the records' order.
+  void ForgetExcludedWindows();
   // Forgets pairs and excluded windows; keeps the memory. Costs what the last contents were, not what the memory has ever held.
   void Clear();
 

@@ -56,7 +56,8 @@ std::string_view LowEntropyPolicyName(LowEntropyPolicy policy);
 // sum to 65536. InvalidArgument if the shares do not sum to 1 (within 0.001), one is not above 0, or the counts differ.
 absl::StatusOr<std::vector<ChannelSpec>> ParseChannels(std::string_view weights, std::string_view names = "");
 
-// A tenant, epoch or account label: 1 to 1024 bytes of UTF-8 without control characters. `what` names it in the error.
+// A tenant, epoch or account label: 1 to 1024 bytes of UTF-8 without control, formatting or invisible characters and without blanks at
+// its ends, so that two labels that print alike are rarer; forms of the same letter (NFC, NFD, homoglyphs) are different labels. `what` names it in the error.
 absl::Status ValidateLabel(std::string_view what, std::string_view label);
 
 // An epoch's key with its record: what hooks and detectors are made from, wherever it was read (key store, bundle, exported file).
