@@ -42,6 +42,9 @@ void Accept(llama_sampler* sampler, llama_token token) {
   s.choice.reset();
 }
 
+// Ids are compared without their sign: a negative one is no token, comes last, and is left out by the hook like any other beyond the vocabulary.
+uint32_t IdOf(const llama_token_data& d) { return static_cast<uint32_t>(d.id); }
+
 // The host's candidates as a row with ascending ids. Hosts hand over the whole vocabulary in order, or what their own truncation left, sorted by
 // logit.
 Row RowOf(const llama_token_data_array& candidates, State* s) {
@@ -50,20 +53,20 @@ Row RowOf(const llama_token_data_array& candidates, State* s) {
   bool whole = true, ascending = true;
   for (size_t i = 0; i < n; ++i) {
     s->logits[i] = candidates.data[i].logit;
-    whole &= static_cast<size_t>(candidates.data[i].id) == i;
+    whole &= IdOf(candidates.data[i]) == i;
   }
   s->order.clear();
   if (whole && n >= s->hook->record().vocabulary) return {s->logits.data(), n, nullptr};
-  for (size_t i = 1; i < n; ++i) ascending &= candidates.data[i - 1].id < candidates.data[i].id;
+  for (size_t i = 1; i < n; ++i) ascending &= IdOf(candidates.data[i - 1]) < IdOf(candidates.data[i]);
   s->ids.resize(n);
   if (!ascending) {
     s->order.resize(n);
     std::iota(s->order.begin(), s->order.end(), 0u);
-    std::sort(s->order.begin(), s->order.end(), [&](uint32_t a, uint32_t b) { return candidates.data[a].id < candidates.data[b].id; });
+    std::sort(s->order.begin(), s->order.end(), [&](uint32_t a, uint32_t b) { return IdOf(candidates.data[a]) < IdOf(candidates.data[b]); });
   }
   for (size_t i = 0; i < n; ++i) {
     const llama_token_data& d = candidates.data[ascending ? i : s->order[i]];
-    s->ids[i] = static_cast<uint32_t>(d.id);
+    s->ids[i] = IdOf(d);
     s->logits[i] = d.logit;
   }
   return {s->logits.data(), n, s->ids.data()};
@@ -88,7 +91,8 @@ void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
     // Nothing the hook can draw from. The likeliest of what the host gave, whatever it is: serving goes on, and the fault is counted.
     size_t best = 0;
     for (size_t i = 1; i < candidates->size; ++i) {
-      if (candidates->data[i].logit > candidates->data[best].logit) best = i;
+      const float logit = candidates->data[best].logit;
+      if (logit != logit || candidates->data[i].logit > logit) best = i;
     }
     for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = i == best ? 1.0f : 0.0f;
     candidates->selected = static_cast<int64_t>(best);
@@ -121,7 +125,13 @@ void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
 
 void Reset(llama_sampler* sampler) {
   State& s = StateOf(sampler);
-  (void)s.request.Rollback(s.request.size());
+  // A new request. One without a seed draws afresh; if that fails, the old draws are better than none.
+  absl::StatusOr<Request> request = s.hook->Begin(s.options);
+  if (request.ok()) {
+    s.request = *std::move(request);
+  } else {
+    (void)s.request.Rollback(s.request.size());
+  }
   s.prompt.clear();
   s.started = false;
   s.choice.reset();

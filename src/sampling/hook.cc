@@ -1,6 +1,7 @@
 #include "countermark/sampling/hook.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -48,6 +49,11 @@ Secret32 FlooredSamplingKey(const Secret32& account_key, const RequestOptions& o
   return DeriveKey(account_key, {"sampling", "floor", HexEncode(digest)});
 }
 
+uint64_t NextHookId() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
 }  // namespace
 
 // What is known of the next token before its logits are: its window's channel, or the reason that it has none.
@@ -59,7 +65,7 @@ struct Hook::Position {
 };
 
 Hook::Hook(EpochKeys keys, const HookOptions& options)
-    : keys_(std::move(keys)), options_(options), red_factor_(RedFactor(keys_.record.mark.delta)), base_(keys_.Base()), route_(keys_.Route()) {
+    : id_(NextHookId()), keys_(std::move(keys)), options_(options), red_factor_(RedFactor(keys_.record.mark.delta)), base_(keys_.Base()), route_(keys_.Route()) {
   for (const ChannelSpec& channel : keys_.record.channels) weights_.push_back(channel.weight);
 }
 
@@ -87,6 +93,7 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options) const {
       : options.seed   ? DeriveKey(account_key, {"sampling", "seed", std::to_string(*options.seed)})
                        : Secret32::Random();
   Request request(keys_.record.mark.window, sampling_key);
+  request.hook_ = id_;
   request.parameters_ = policy.parameters;
   request.floored_ = policy.floored;
   for (const ChannelSpec& channel : keys_.record.channels) {
@@ -110,6 +117,8 @@ Hook::Position Hook::Locate(const Request& request) const {
     position.cause = Cause::kOff;
   } else if (request.Window() == nullptr) {
     position.cause = Cause::kStart;
+  } else if (const uint32_t* w = request.Window(); std::any_of(w, w + keys_.record.mark.window, [](uint32_t t) { return t >= kTokenLimit; })) {
+    position.cause = Cause::kFault;  // a host committed what is no token: such a window has no encoding
   } else if (request.WindowRepeats()) {
     position.cause = Cause::kRepeatedWindow;
   } else {
@@ -128,6 +137,7 @@ uint64_t Hook::Random(const Request& request, uint32_t draw) const {
 }
 
 absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row, RowScratch* scratch) const {
+  if (request.hook_ != id_) return absl::InvalidArgumentError("this request was begun by another hook; a request keeps its epoch's hook to its end");
   Row row = full_row;
   const uint32_t vocabulary = keys_.record.vocabulary;
   if (row.ids == nullptr) {
@@ -280,6 +290,10 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
 }
 
 absl::StatusOr<Choice> Hook::Bias(const Request& request, std::span<float> logits, RowScratch* scratch) const {
+  if (request.hook_ != id_) return absl::InvalidArgumentError("this request was begun by another hook; a request keeps its epoch's hook to its end");
+  if (logits.size() > keys_.record.vocabulary) {  // rows padded beyond the vocabulary are never chosen
+    std::fill(logits.begin() + keys_.record.vocabulary, logits.end(), -std::numeric_limits<float>::infinity());
+  }
   const Row row = {logits.data(), logits.size()};
   const MarkParameters& mark = keys_.record.mark;
   if (mark.scheme == Scheme::kPartition && logits.size() >= keys_.record.vocabulary) {

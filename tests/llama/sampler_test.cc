@@ -166,6 +166,41 @@ TEST(LlamaSampler, RowsWithNothingInThemAreCountedAndSurvived) {
   llama_sampler_free(sampler);
 }
 
+TEST(LlamaSampler, NegativeAndForeignIdsAreNeverChosen) {
+  for (bool whole : {true, false}) {
+    llama_sampler* sampler = *MakeLlamaSampler(MakeHook(), Options());
+    for (uint32_t i = 0; i < 60; ++i) {
+      std::vector<float> z = RowAfter(i, whole ? kVocabulary + 3 : 40, 2);
+      Candidates c(z);
+      c.data[7].id = -1;
+      c.data[7].logit = 40.0f;
+      c.data[11].id = static_cast<llama_token>(kVocabulary + 1);
+      c.data[11].logit = 40.0f;
+      llama_sampler_apply(sampler, &c.array);
+      ASSERT_GE(c.selected(), 0);
+      ASSERT_LT(c.selected(), static_cast<llama_token>(kVocabulary));
+      llama_sampler_accept(sampler, c.selected());
+    }
+    llama_sampler_accept(sampler, -1);  // and a host may commit one: its windows are not marked, and nothing breaks
+    for (uint32_t i = 0; i < 5; ++i) Step(sampler, RowAfter(i, kVocabulary, 2));
+    EXPECT_EQ(LlamaSamplerRequest(sampler)->causes()[61], Cause::kFault);
+    llama_sampler_free(sampler);
+  }
+}
+
+TEST(LlamaSampler, ResetDrawsAfreshUnlessSeeded) {
+  RequestOptions o = Options();
+  o.seed.reset();
+  o.parameters.temperature = 2.0f;
+  llama_sampler* sampler = *MakeLlamaSampler(MakeHook(), o);
+  std::vector<llama_token> first, second;
+  for (uint32_t i = 0; i < 20; ++i) first.push_back(Step(sampler, RowAfter(i, kVocabulary, 0.5f)));
+  llama_sampler_reset(sampler);
+  for (uint32_t i = 0; i < 20; ++i) second.push_back(Step(sampler, RowAfter(i, kVocabulary, 0.5f)));
+  EXPECT_NE(first, second);  // two first tokens of some 300 candidates each: equal windows by chance 1e-5
+  llama_sampler_free(sampler);
+}
+
 TEST(LlamaSampler, IsNotTakenForAnother) {
   llama_sampler* greedy = llama_sampler_init_greedy();
   countermark_llama_counters counters;

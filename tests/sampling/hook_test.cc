@@ -344,6 +344,20 @@ TEST(Bias, OtherSchemesLeaveTheirOneToken) {
   }
 }
 
+TEST(Hook, ARequestKeepsItsOwnHook) {
+  const Hook hook = MakeHook(Scheme::kGumbel), copy = hook;
+  EpochKeys one_channel = MakeEpoch(Scheme::kGumbel, kVocabulary, 9);
+  one_channel.record.channels = {{"base", 65536}};
+  const Hook next = *Hook::Create(one_channel);
+  Request request = *next.Begin(Options());
+  RowScratch scratch;
+  std::vector<float> z = RowAfter(1, kVocabulary, 2);
+  EXPECT_EQ(hook.Choose(request, {z.data(), z.size()}, &scratch).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(hook.Bias(request, z, &scratch).status().code(), absl::StatusCode::kInvalidArgument);
+  Request own = *hook.Begin(Options());
+  EXPECT_TRUE(copy.Choose(own, {z.data(), z.size()}, &scratch).ok());
+}
+
 TEST(Hook, MarkingOffIsTheSameHookWithoutTheMark) {
   HookOptions off;
   off.marking = false;

@@ -48,7 +48,7 @@ class Hook {
   absl::StatusOr<Request> Begin(const RequestOptions& options) const;
 
   // The next token. Pure: the state moves in Request::Commit alone. `row` has at least the vocabulary's tokens (rows padded beyond are
-  // never chosen) or names its tokens. InvalidArgument: too few logits. Unavailable: nothing finite in the row.
+  // never chosen) or names its tokens. InvalidArgument: too few logits, or a request that another hook began. Unavailable: nothing finite in the row.
   absl::StatusOr<Choice> Choose(const Request& request, const Row& row, RowScratch* scratch) const;
 
   // For hosts that keep their own sampler and let the logits be changed alone. Partition adds δ to the green tokens' logits; tournament and gumbel,
@@ -65,6 +65,7 @@ class Hook {
   absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch) const;
   uint64_t Random(const Request& request, uint32_t draw) const;
 
+  uint64_t id_;  // of this hook and its copies: a request goes with the hook that began it, also while epochs change
   EpochKeys keys_;
   HookOptions options_;
   uint64_t red_factor_;

@@ -76,6 +76,7 @@ class Request {
   WindowKey KeyAt(size_t position) const;
 
   int window_;
+  uint64_t hook_ = 0;  // Hook::id_ of the hook that began it
   SamplingParameters parameters_;
   bool floored_ = false;
   std::vector<Secret32> channel_keys_;  // one a channel of the epoch
