@@ -200,21 +200,29 @@ size_t DrawPlace(std::span<const uint64_t> weights, uint64_t total, uint64_t ran
   return i;
 }
 
-// m layers on the candidates' words; weights in place. Returns their sum.
+// m layers on the candidates' words; weights in place. Returns their sum. One pass a layer: it makes the new weights and sums those of the next
+// layer's ones at once.
 uint64_t RunTournament(std::span<const uint32_t> words, int layers, std::vector<uint64_t>* weights) {
+  uint64_t* __restrict w = weights->data();
+  const uint32_t* __restrict word = words.data();
+  const size_t n = words.size();
+  const auto mask = [word](size_t i, int layer) { return 0 - (static_cast<uint64_t>(word[i]) >> layer & 1); };
   uint64_t total = 0;
-  for (uint64_t w : *weights) total += w;
+  for (size_t i = 0; i < n; ++i) total += w[i];
   const int shift = TournamentShift(total);
-  for (uint64_t& w : *weights) w <<= shift;
   total <<= shift;
+  uint64_t ones = 0;
+  for (size_t i = 0; i < n; ++i) {
+    w[i] <<= shift;
+    ones += w[i] & mask(i, 0);
+  }
   for (int layer = 0; layer < layers; ++layer) {
-    uint64_t ones = 0;
-    for (size_t i = 0; i < words.size(); ++i) ones += (*weights)[i] & (0 - static_cast<uint64_t>(words[i] >> layer & 1));
     const uint64_t ratio = TournamentRatio(total, ones);
-    total = 0;
-    for (size_t i = 0; i < words.size(); ++i) {
-      (*weights)[i] = TournamentWeight((*weights)[i], words[i] >> layer & 1, ratio);
-      total += (*weights)[i];
+    total = ones = 0;
+    for (size_t i = 0; i < n; ++i) {
+      w[i] = TournamentWeight(w[i], static_cast<uint32_t>(mask(i, layer)), ratio);
+      total += w[i];
+      ones += w[i] & mask(i, layer + 1);
     }
   }
   return total;

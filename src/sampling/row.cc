@@ -281,8 +281,7 @@ void TopIndices(const CandidateSet& set, size_t count, RowScratch* scratch, std:
     return;
   }
   uint64_t sum;
-  std::vector<float> top_weights;
-  const size_t n = TakePrefix(set.weights.data(), nullptr, set.weights.size(), {true, count}, set.total, scratch, &top_weights, indices, &sum);
+  const size_t n = TakePrefix(set.weights.data(), nullptr, set.weights.size(), {true, count}, set.total, scratch, &scratch->top_weights, indices, &sum);
   indices->resize(n);
 }
 

@@ -30,7 +30,7 @@ COUNTERMARK_HD inline uint64_t TournamentRatio(uint64_t total, uint64_t ones) {
 
 // A layer's new weight of a token with bit g: g·w + ⌊w·r/2⁶³⌋.
 COUNTERMARK_HD inline uint64_t TournamentWeight(uint64_t w, uint32_t g, uint64_t ratio) {
-  return (g ? w : 0) + static_cast<uint64_t>(static_cast<Uint128>(w) * ratio >> 63);
+  return (g ? w : 0) + MultiplyHigh(2 * w, ratio);  // w < 2⁶³
 }
 
 // How many of the first m bits of a token's word are set: its score.
