@@ -17,7 +17,7 @@ using row_kernels::Split;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kSlack = 16;        // what the wide stores may write past the last entry
 constexpr size_t kSortAtOnce = 256;  // so few entries are sorted; more are narrowed first
-constexpr size_t kSample = 128;
+constexpr size_t kSample = 64;
 
 // The smallest float that is not below `value`: weights are floats, so w ≥ value just when w ≥ this.
 float NotBelow(uint64_t value) {
@@ -75,7 +75,7 @@ Boundary FindBoundary(const float* weights, size_t n, uint64_t total, const Meas
   const float* active = weights;
   uint64_t above = 0, inside = total;  // the measures of what lies before everything active, and of the active
   float bottom = 0.0f, top = kInfinity;  // active = [bottom, top)
-  const int margin = static_cast<int>(kSample) / 10;
+  const int margin = static_cast<int>(kSample) / 8;
   while (n > kSortAtOnce) {
     TakeSample(active, n, &sample);
     double sampled = 0;
@@ -125,53 +125,67 @@ Boundary FindBoundary(const float* weights, size_t n, uint64_t total, const Meas
   return BoundaryBySorting(spare->data(), n, above, measure);  // where `active` lies since the last swap
 }
 
-// The prefix of (weights, ids) that reaches measure.target, ids ascending, into (out_weights, out_ids); everything where it is not reached.
-size_t TakePrefix(const float* weights, const uint32_t* ids, size_t n, const Measure& measure, uint64_t total, RowScratch* scratch,
-                  std::vector<float>* out_weights, std::vector<uint32_t>* out_ids, uint64_t* out_sum) {
-  out_weights->resize(n + kSlack);
-  out_ids->resize(n + kSlack);
-  // A first cut from a sample, so that few entries are copied; lowered until what is above it reaches the target.
-  std::vector<float>& sample = scratch->sample;
-  TakeSample(weights, n, &sample);
-  const int last = static_cast<int>(sample.size()) - 1;
-  int at;
-  if (measure.by_count) {
-    at = last - 4 - static_cast<int>(1.5 * static_cast<double>(measure.target) * static_cast<double>(sample.size()) / static_cast<double>(n));
-  } else {
-    const double tail = static_cast<double>(total - measure.target), scale = static_cast<double>(n) / static_cast<double>(sample.size());
-    double sum = 0;
-    for (at = 0; at < last - 4; ++at) {
-      sum += scale * static_cast<double>(sample[at]);
-      if (sum > 0.5 * tail) break;
-    }
-  }
-  size_t kept = 0;
-  uint64_t sum = 0;
-  for (;;) {
-    const float low = at <= 0 ? 1.0f : std::max(1.0f, sample[at]);
-    kept = Best().keep(weights, ids, n, low, out_weights->data(), out_ids->data(), &sum);
-    if (measure.of(kept, sum) >= measure.target || low <= 1.0f) break;
-    at = at > 16 ? at / 2 : 0;
-  }
-  *out_sum = sum;
-  if (measure.of(kept, sum) <= measure.target) return kept;
-
-  const Boundary end = FindBoundary(out_weights->data(), kept, measure.of(kept, sum), measure, scratch);
-  kept = Best().keep(out_weights->data(), out_ids->data(), kept, end.cut, out_weights->data(), out_ids->data(), &sum);
+// Cuts (weights, ids), whose measure is `reached`, down to the prefix that reaches measure.target, in place; ids stay ascending. Nothing is cut
+// where the target is not reached.
+size_t Narrow(float* weights, uint32_t* ids, size_t n, uint64_t* sum, const Measure& measure, RowScratch* scratch) {
+  if (measure.of(n, *sum) <= measure.target) return n;
+  const Boundary end = FindBoundary(weights, n, measure.of(n, *sum), measure, scratch);
+  n = Best().keep(weights, ids, n, end.cut, weights, ids, sum);
   // Of those equal to the cut, the lowest ids stay.
+  const float above = std::nextafter(end.cut, kInfinity);
+  if (Best().split(weights, n, end.cut, above, scratch->other_weights.data()).middle <= end.ties) return n;
   uint64_t equal = 0;
   size_t write = 0;
-  for (size_t i = 0; i < kept; ++i) {
-    const float w = (*out_weights)[i];
-    if (w == end.cut && ++equal > end.ties) {
-      sum -= static_cast<uint64_t>(w);
+  for (size_t i = 0; i < n; ++i) {
+    if (weights[i] == end.cut && ++equal > end.ties) {
+      *sum -= static_cast<uint64_t>(weights[i]);
       continue;
     }
-    (*out_weights)[write] = w;
-    (*out_ids)[write++] = (*out_ids)[i];
+    weights[write] = weights[i];
+    ids[write++] = ids[i];
   }
-  *out_sum = sum;
   return write;
+}
+
+// A place in the ascending sample of n entries above which, by the sample, somewhat more than the measure's target lies; ≤ 0: take everything. `tail`:
+// the weight that a prefix by weight may leave out.
+int GuessPlace(const std::vector<float>& sample, size_t n, const Measure& measure, double tail) {
+  const int last = static_cast<int>(sample.size()) - 1;
+  const double scale = static_cast<double>(n) / static_cast<double>(sample.size());
+  if (measure.by_count) return last - 4 - static_cast<int>(1.5 * static_cast<double>(measure.target) / scale);
+  int at = 0;
+  for (double sum = 0; at < last - 4; ++at) {
+    sum += scale * static_cast<double>(sample[at]);
+    if (sum > 0.5 * tail) break;
+  }
+  return at;
+}
+
+// A cut for the first pass over a row, before its total is known: the likeliest token weighs 2⁴⁰, and a sample stands for the others. 1 keeps all.
+float GuessCut(const Row& row, float max, float scale, const SamplingParameters& parameters, bool by_count, RowScratch* scratch) {
+  constexpr size_t kSmall = 2048;
+  if (row.size < kSmall) return 1.0f;
+  std::vector<float>& sample = scratch->sample;
+  float logits[kSample];
+  for (size_t i = 0; i < kSample; ++i) logits[i] = row.logits[i * row.size / kSample];
+  sample.resize(kSample);
+  const double sum = static_cast<double>(Best().weights(logits, kSample, max, scale, sample.data()));
+  std::sort(sample.begin(), sample.end());
+  const double total = std::ldexp(1.0, kWeightBits) + sum * static_cast<double>(row.size) / static_cast<double>(kSample);
+  const int at = GuessPlace(sample, row.size, {by_count, static_cast<uint64_t>(std::max(parameters.top_k, 0))}, (1.0 - parameters.top_p) * total);
+  float cut = at <= 0 ? 1.0f : std::max(1.0f, sample[static_cast<size_t>(at)]);
+  if (!by_count && at >= static_cast<int>(kSample) - 6) {
+    // A peaked row: what top-p may leave out is more than all the sample saw. Some 1/kSample of the row lies above the sample's heaviest; even at
+    // eight times as many, those below this cut weigh no more than the other half of what may be left out.
+    const double others = 8.0 * static_cast<double>(row.size) / static_cast<double>(kSample);
+    cut = std::max(cut, static_cast<float>(0.5 * (1.0 - parameters.top_p) * total / others));
+  }
+  return cut;
+}
+
+// ⌈top_p·total/2³²⌉, at least 1: the shortest prefix with cumulative·2³² ≥ top_p·total reaches it, and holds one token at least.
+uint64_t TopPTarget(uint64_t top_p, uint64_t total) {
+  return std::max<uint64_t>(1, static_cast<uint64_t>((static_cast<Uint128>(total) * top_p + 0xFFFFFFFFu) >> 32));
 }
 
 }  // namespace
@@ -187,56 +201,44 @@ CandidateSet Truncate(const Row& row, const SamplingParameters& parameters, RowS
     set.fault = RowFault::kEmpty;
     return set;
   }
-  std::vector<float>& weights = scratch->weights;
-  weights.resize(row.size + kSlack);
-  uint64_t total;
-  if (infinite) {
-    set.fault = RowFault::kInfinite;
-    total = 0;
-    for (size_t i = 0; i < row.size; ++i) {
-      weights[i] = row.logits[i] == kInfinity ? std::ldexp(1.0f, kWeightBits) : 0.0f;
-      total += static_cast<uint64_t>(weights[i]);
-    }
-  } else {
-    set.fault = nan ? RowFault::kNan : RowFault::kNone;
-    total = Best().weights(row.logits, row.size, max, InverseTemperature(parameters.temperature), weights.data());
-  }
-
-  const float* w = weights.data();
-  const uint32_t* ids = row.ids;
-  size_t n = row.size;
-  if (parameters.top_k > 0 && static_cast<size_t>(parameters.top_k) < n) {
-    const Measure measure = {true, static_cast<uint64_t>(parameters.top_k)};
-    n = TakePrefix(w, ids, n, measure, total, scratch, &scratch->kept_weights, &scratch->kept_ids, &total);
-    w = scratch->kept_weights.data();
-    ids = scratch->kept_ids.data();
-  }
+  set.fault = infinite ? RowFault::kInfinite : nan ? RowFault::kNan : RowFault::kNone;
+  scratch->kept_weights.resize(row.size + kSlack);
+  scratch->kept_ids.resize(row.size + kSlack);
+  float* w = scratch->kept_weights.data();
+  uint32_t* ids = scratch->kept_ids.data();
+  size_t n = 0;
+  uint64_t total = 0, kept = 0;
+  const bool by_count = parameters.top_k > 0 && static_cast<size_t>(parameters.top_k) < row.size;
+  const Measure top_k = {true, static_cast<uint64_t>(std::max(parameters.top_k, 0))};
   const uint64_t top_p = Threshold(parameters.top_p);
-  if (top_p < uint64_t{1} << 32) {
-    // The shortest prefix with cumulative·2³² ≥ top_p·total reaches ⌈top_p·total/2³²⌉, and holds one token at least.
-    const Uint128 product = static_cast<Uint128>(total) * top_p;
-    const uint64_t target = std::max<uint64_t>(1, static_cast<uint64_t>((product + 0xFFFFFFFFu) >> 32));
-    const bool in_kept = ids == scratch->kept_ids.data() && ids != nullptr;
-    std::vector<float>* out_weights = in_kept ? &scratch->again_weights : &scratch->kept_weights;
-    std::vector<uint32_t>* out_ids = in_kept ? &scratch->again_ids : &scratch->kept_ids;
-    n = TakePrefix(w, ids, n, {false, target}, total, scratch, out_weights, out_ids, &total);
-    w = out_weights->data();
-    ids = out_ids->data();
-  }
+  const bool by_weight = top_p < uint64_t{1} << 32;
   // Min-p keeps w·2³² ≥ threshold·2⁴⁰; a weight of zero is no candidate.
   const float least = NotBelow(std::max<uint64_t>(1, Threshold(parameters.min_p) << (kWeightBits - 32)));
-  if (w == weights.data() || least > 1.0f) {
-    std::vector<float>* out_weights = w == scratch->kept_weights.data() ? &scratch->again_weights : &scratch->kept_weights;
-    std::vector<uint32_t>* out_ids = w == scratch->kept_weights.data() ? &scratch->again_ids : &scratch->kept_ids;
-    out_weights->resize(n + kSlack);
-    out_ids->resize(n + kSlack);
-    n = Best().keep(w, ids, n, least, out_weights->data(), out_ids->data(), &total);
-    w = out_weights->data();
-    ids = out_ids->data();
+
+  if (infinite) {
+    for (size_t i = 0; i < row.size; ++i) {
+      if (row.logits[i] != kInfinity) continue;
+      ids[n] = row.ids ? row.ids[i] : static_cast<uint32_t>(i);
+      w[n++] = std::ldexp(1.0f, kWeightBits);
+    }
+    total = kept = static_cast<uint64_t>(n) << kWeightBits;
+  } else {
+    // One pass weighs the row and writes down what a guess says may be wanted; where the guess was too high, a second one writes down all.
+    const float scale = InverseTemperature(parameters.temperature);
+    float cut = by_count || by_weight ? GuessCut(row, max, scale, parameters, by_count, scratch) : least;
+    total = Best().weigh(row.logits, row.ids, row.size, max, scale, cut, w, ids, &n, &kept);
+    const bool reached = by_count ? n >= top_k.target : !by_weight || kept >= TopPTarget(top_p, total);
+    if (!reached && cut > 1.0f) total = Best().weigh(row.logits, row.ids, row.size, max, scale, 1.0f, w, ids, &n, &kept);
   }
+  if (by_count) {
+    n = Narrow(w, ids, n, &kept, top_k, scratch);
+    total = kept;  // what comes after looks at the survivors
+  }
+  if (by_weight) n = Narrow(w, ids, n, &kept, {false, TopPTarget(top_p, total)}, scratch);
+  if (least > 1.0f && (by_count || by_weight || infinite)) n = Best().keep(w, ids, n, least, w, ids, &kept);
   set.ids = {ids, n};
   set.weights = {w, n};
-  set.total = total;
+  set.total = kept;
   return set;
 }
 
@@ -280,8 +282,21 @@ void TopIndices(const CandidateSet& set, size_t count, RowScratch* scratch, std:
     for (size_t i = 0; i < indices->size(); ++i) (*indices)[i] = static_cast<uint32_t>(i);
     return;
   }
-  uint64_t sum;
-  const size_t n = TakePrefix(set.weights.data(), nullptr, set.weights.size(), {true, count}, set.total, scratch, &scratch->top_weights, indices, &sum);
+  // A first cut from a sample, so that few are copied; lowered until what is above it is enough.
+  const size_t size = set.weights.size();
+  scratch->top_weights.resize(size + kSlack);
+  indices->resize(size + kSlack);
+  const Measure measure = {true, count};
+  TakeSample(set.weights.data(), size, &scratch->sample);
+  int at = GuessPlace(scratch->sample, size, measure, 0);
+  size_t n = 0;
+  uint64_t sum = 0;
+  for (;; at /= 2) {
+    const float cut = at <= 8 ? 1.0f : scratch->sample[static_cast<size_t>(at)];
+    n = Best().keep(set.weights.data(), nullptr, size, cut, scratch->top_weights.data(), indices->data(), &sum);
+    if (n >= count || cut <= 1.0f) break;
+  }
+  n = Narrow(scratch->top_weights.data(), indices->data(), n, &sum, measure, scratch);
   indices->resize(n);
 }
 

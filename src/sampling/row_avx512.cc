@@ -40,34 +40,64 @@ float Max(const float* z, size_t n, bool* nan, bool* infinite) {
   return max;
 }
 
+// Sixteen weights, and which of them are above nothing; see mark/weight.h.
+inline __m512 WeightsOf(__m512 z, __m512 max, __m512 scale, __mmask16* live) {
+  const __m512 d = _mm512_sub_ps(z, max);
+  const __m512 t = _mm512_mul_ps(d, scale);
+  *live = _mm512_cmp_ps_mask(t, _mm512_set1_ps(-41.0f), _CMP_GE_OQ);  // false for NaN
+  const __m512 k = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r = _mm512_fmsub_ps(d, scale, k);
+  __m512 p = _mm512_set1_ps(1.537070493e-04f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.339984825e-03f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.618373588e-03f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550329015e-02f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402264774e-01f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931471825e-01f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  // p·2^(k+40) by adding to the exponent: exact, p being normal and the result at least 2⁻².
+  const __m512i exponent = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(k), _mm512_set1_epi32(40)), 23);
+  const __m512 w = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
+  return _mm512_maskz_roundscale_ps(*live, w, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+}
+
 uint64_t Weights(const float* z, size_t n, float max, float scale, float* weights) {
-  const __m512 vmax = _mm512_set1_ps(max), vscale = _mm512_set1_ps(scale), floor = _mm512_set1_ps(-41.0f);
+  const __m512 vmax = _mm512_set1_ps(max), vscale = _mm512_set1_ps(scale);
   __m512i sum = _mm512_setzero_si512();
   for (size_t i = 0; i < n; i += 16) {
     const __mmask16 in = TailMask(n - i);
-    const __m512 d = _mm512_sub_ps(_mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), in, z + i), vmax);
-    const __m512 t = _mm512_mul_ps(d, vscale);
-    const __mmask16 live = _mm512_cmp_ps_mask(t, floor, _CMP_GE_OQ);  // false for NaN
-    if (live == 0) {
-      _mm512_mask_storeu_ps(weights + i, in, _mm512_setzero_ps());
-      continue;
-    }
-    const __m512 k = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 r = _mm512_fmsub_ps(d, vscale, k);
-    __m512 p = _mm512_set1_ps(1.537070493e-04f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.339984825e-03f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.618373588e-03f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550329015e-02f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402264774e-01f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931471825e-01f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    // p·2^(k+40) is exact: p is normal and the result at least 2⁻².
-    __m512 w = _mm512_scalef_ps(p, _mm512_add_ps(k, _mm512_set1_ps(40.0f)));
-    w = _mm512_maskz_roundscale_ps(live, w, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    __mmask16 live;
+    const __m512 w = WeightsOf(_mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), in, z + i), vmax, vscale, &live);
     _mm512_mask_storeu_ps(weights + i, in, w);
     sum = AddWide(sum, w);
   }
   return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+}
+
+uint64_t Weigh(const float* z, const uint32_t* ids, size_t n, float max, float scale, float cut, float* kept_weights, uint32_t* kept_ids, size_t* kept,
+               uint64_t* kept_sum) {
+  const __m512 vmax = _mm512_set1_ps(max), vscale = _mm512_set1_ps(scale), vcut = _mm512_set1_ps(cut);
+  const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i total = _mm512_setzero_si512(), sum = total;
+  size_t count = 0;
+  const auto step = [&](size_t i, __m512 x) __attribute__((always_inline)) {
+    __mmask16 live;
+    const __m512 w = WeightsOf(x, vmax, vscale, &live);
+    total = AddWide(total, w);
+    const __mmask16 keep = _mm512_cmp_ps_mask(w, vcut, _CMP_GE_OQ);  // cut ≥ 1, and what is not in the row weighs 0
+    if (keep) {
+      const __m512i id = ids ? _mm512_maskz_loadu_epi32(TailMask(n - i), ids + i) : _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(i)));
+      _mm512_storeu_ps(kept_weights + count, _mm512_maskz_compress_ps(keep, w));
+      _mm512_storeu_si512(kept_ids + count, _mm512_maskz_compress_epi32(keep, id));
+      count += static_cast<size_t>(__builtin_popcount(keep));
+      sum = AddWide(sum, _mm512_maskz_mov_ps(keep, w));
+    }
+  };
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) step(i, _mm512_loadu_ps(z + i));
+  if (i < n) step(i, _mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), TailMask(n - i), z + i));
+  *kept = count;
+  *kept_sum = static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  return static_cast<uint64_t>(_mm512_reduce_add_epi64(total));
 }
 
 size_t Keep(const float* weights, const uint32_t* ids, size_t n, float cut, float* kept_weights, uint32_t* kept_ids, uint64_t* sum) {
@@ -183,6 +213,6 @@ uint64_t Tilt(const uint8_t* bytes, const float* weights, size_t n, uint32_t gre
 
 }  // namespace
 
-const Kernels kAvx512 = {"avx512", Max, Weights, Keep, SplitRow, SumRow, Race, AddGreen, Tilt};
+const Kernels kAvx512 = {"avx512", Max, Weights, Weigh, Keep, SplitRow, SumRow, Race, AddGreen, Tilt};
 
 }  // namespace countermark::row_kernels

@@ -18,6 +18,9 @@ struct Kernels {
   float (*max)(const float* z, size_t n, bool* nan, bool* infinite);
   // weights[i] = WeightAsFloat(z[i], max, scale), 0 for NaN; returns their sum.
   uint64_t (*weights)(const float* z, size_t n, float max, float scale, float* weights);
+  // The sum of all the weights, as above, without storing them: those ≥ cut alone are written, as by `keep`.
+  uint64_t (*weigh)(const float* z, const uint32_t* ids, size_t n, float max, float scale, float cut, float* kept_weights, uint32_t* kept_ids,
+                    size_t* kept, uint64_t* kept_sum);
   // Copies the entries with weight ≥ cut, in order, with their ids (the place where ids is null); returns how many, and their sum. The
   // outputs need room for n entries and 16 more, and may not overlap the inputs unless they are the very inputs.
   size_t (*keep)(const float* weights, const uint32_t* ids, size_t n, float cut, float* kept_weights, uint32_t* kept_ids,

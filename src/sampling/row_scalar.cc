@@ -31,6 +31,24 @@ uint64_t Weights(const float* z, size_t n, float max, float scale, float* weight
   return sum;
 }
 
+uint64_t Weigh(const float* z, const uint32_t* ids, size_t n, float max, float scale, float cut, float* kept_weights, uint32_t* kept_ids, size_t* kept,
+               uint64_t* kept_sum) {
+  uint64_t total = 0, sum = 0;
+  size_t count = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const float w = WeightAsFloat(z[i], max, scale);
+    total += static_cast<uint64_t>(w);
+    if (w >= cut) {
+      kept_ids[count] = ids ? ids[i] : static_cast<uint32_t>(i);
+      kept_weights[count++] = w;
+      sum += static_cast<uint64_t>(w);
+    }
+  }
+  *kept = count;
+  *kept_sum = sum;
+  return total;
+}
+
 size_t Keep(const float* weights, const uint32_t* ids, size_t n, float cut, float* kept_weights, uint32_t* kept_ids, uint64_t* sum) {
   size_t kept = 0;
   uint64_t total = 0;
@@ -115,7 +133,7 @@ const Kernels& Choose() {
 double Arrival(uint32_t word, float weight) { return GumbelArrival(word, weight); }
 float RaceLimit(double arrival) { return static_cast<float>(arrival * (1.0 + 0x1p-18)); }
 
-const Kernels kScalar = {"scalar", Max, Weights, Keep, SplitRow, SumRow, Race, AddGreen, Tilt};
+const Kernels kScalar = {"scalar", Max, Weights, Weigh, Keep, SplitRow, SumRow, Race, AddGreen, Tilt};
 
 const Kernels& Best() {
   static const Kernels& best = Choose();

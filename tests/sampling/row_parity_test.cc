@@ -137,6 +137,15 @@ TEST(RowKernels, EqualThePlainOnes) {
         std::vector<uint32_t> ia(n + 16), ib(n + 16);
         ASSERT_EQ(wide.weights(z.data() + shift, n, max, scale, a.data()), plain.weights(z.data() + shift, n, max, scale, b.data()));
         for (size_t i = 0; i < n; ++i) ASSERT_EQ(a[i], b[i]) << i;
+        {
+          const float least = std::max(1.0f, a[rng() % n]);
+          size_t na, nb;
+          uint64_t qa, qb;
+          ASSERT_EQ(wide.weigh(z.data() + shift, nullptr, n, max, scale, least, ka.data(), ia.data(), &na, &qa),
+                    plain.weigh(z.data() + shift, nullptr, n, max, scale, least, kb.data(), ib.data(), &nb, &qb));
+          ASSERT_TRUE(na == nb && qa == qb);
+          for (size_t i = 0; i < na; ++i) ASSERT_TRUE(ia[i] == ib[i] && ka[i] == kb[i]);
+        }
         ASSERT_EQ(wide.sum(a.data(), n), plain.sum(b.data(), n));
         const float cut = a[rng() % n];
         uint64_t sa, sb;

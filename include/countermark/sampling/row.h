@@ -41,8 +41,8 @@ struct CandidateSet {
 // Memory for one row at a time; reused, never shared between threads. After a choice it holds the words of the last window's candidates.
 struct RowScratch {
   CandidateSet last;  // what Truncate gave last
-  std::vector<float> weights, kept_weights, again_weights, other_weights, spare_weights, top_weights, sample;
-  std::vector<uint32_t> ids, kept_ids, again_ids, top, words;
+  std::vector<float> kept_weights, other_weights, spare_weights, top_weights, sample;
+  std::vector<uint32_t> ids, kept_ids, top, words;
   std::vector<uint8_t> bytes;
   std::vector<uint64_t> tournament;
 };
