@@ -116,7 +116,8 @@ def demo(keys, generate, detect, verify, model, path):
     step(2, f"Answers of a real model, {os.path.basename(model)}: {len(PROMPTS)} prompts, four for each account, marked in each scheme; and unmarked")
     prompts = [{"id": f"{ACCOUNTS[i % 3]}/{i // 3 + 1}", "prompt": p, "account": ACCOUNTS[i % 3]} for i, p in enumerate(PROMPTS)]
     write_jsonl(path("prompts.jsonl"), prompts)
-    common = [generate, "--model", model, "--prompts", path("prompts.jsonl"), "--parallel", "12", "--max-tokens", "200", "--no-progress"]
+    common = [generate, "--model", model, "--prompts", path("prompts.jsonl"), "--parallel", "12", "--max-tokens", "200", "--temperature", "1.0",
+              "--no-progress"]
     speed = {}
     for name in ["unmarked"] + SCHEMES:
         extra = ["--no-mark"] if name == "unmarked" else ["--keystore", path("keys.cmks"), "--epoch", name, "--passphrase-file", path("passphrase")]
@@ -139,9 +140,9 @@ def demo(keys, generate, detect, verify, model, path):
             base, accounts = pooled(result)
             say(f"   {scheme:11s} {'marked' if text == scheme else 'unmarked':9s} {base:12.1f}  " + "  ".join(f"{accounts[a]:10.1f}" for a in ACCOUNTS))
             if text == scheme:
-                check(base < -20 and max(accounts.values()) < -6, f"{scheme}: the mark and all three accounts are found")
+                check(base < -20 and max(accounts.values()) < -3, f"{scheme}: the mark and all three accounts are found")
             else:
-                check(base > -6 and min(accounts.values()) > -6, f"{scheme}: unmarked text is clean")
+                check(base > -3 and min(accounts.values()) > -3, f"{scheme}: unmarked text is clean")
 
     step(4, f"A suspect data set: four answers served to {THIEF}, hidden among eight unmarked texts, without ids")
     stolen = [r["text"] for r in read_jsonl(path("gumbel.jsonl")) if r["account"] == THIEF]
