@@ -4,11 +4,16 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
+#include <optional>
+#include <unordered_set>
 
 #include "src/base/strings.h"
 
 namespace countermark {
 namespace {
+
+constexpr size_t kNameShown = 64;  // bytes of a hostile member's name in an error
 
 const nlohmann::json& EmptyArray() {
   static const nlohmann::json* const empty = new nlohmann::json(nlohmann::json::array());
@@ -76,6 +81,27 @@ class ErrorPosition : public nlohmann::json_sax<nlohmann::json> {
   size_t position_ = 0;
 };
 
+// nlohmann keeps the last of two members of one name; other readers keep the first. Notes the first name that an object has twice.
+class NamesSeen {
+ public:
+  bool operator()(int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    switch (event) {
+      case nlohmann::json::parse_event_t::object_start: open_.emplace_back(); break;
+      case nlohmann::json::parse_event_t::object_end: open_.pop_back(); break;
+      case nlohmann::json::parse_event_t::key:
+        if (!open_.back().insert(parsed.get_ref<const std::string&>()).second && !twice_) twice_ = parsed.get<std::string>();
+        break;
+      default: break;
+    }
+    return true;
+  }
+  const std::optional<std::string>& twice() const { return twice_; }
+
+ private:
+  std::vector<std::unordered_set<std::string>> open_;  // of every object not yet closed
+  std::optional<std::string> twice_;
+};
+
 void AppendCanonical(const nlohmann::json& value, std::string* out) {
   switch (value.type()) {
     case nlohmann::json::value_t::object: {
@@ -113,13 +139,15 @@ void AppendCanonical(const nlohmann::json& value, std::string* out) {
 
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, const JsonLimits& limits) {
   if (absl::Status status = CheckLimits(text, limits); !status.ok()) return status;
-  nlohmann::json value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  NamesSeen names;
+  nlohmann::json value = nlohmann::json::parse(text, std::ref(names), /*allow_exceptions=*/false);
   if (value.is_discarded()) {
     ErrorPosition where;
     nlohmann::json::sax_parse(text, &where);
     if (where.position() > text.size()) return absl::DataLossError(Cat("cut off: the JSON is not complete after ", text.size(), " bytes"));
     return absl::DataLossError(Cat("not JSON at byte ", where.position()));
   }
+  if (names.twice()) return absl::DataLossError(Cat("the member '", names.twice()->substr(0, kNameShown), "' stands twice in one object"));
   return value;
 }
 

@@ -24,7 +24,8 @@ struct JsonLimits {
   size_t max_values = 0;  // commas and brackets, an upper bound of what a reader would have to hold
 };
 
-// DataLoss with the byte where reading ended. The limits are looked at before anything is built.
+// DataLoss with the byte where reading ended, or with the name that an object has twice: two readers could take different ones.
+// The limits are looked at before anything is built.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, const JsonLimits& limits);
 
 // RFC 8785: members sorted, no space, numbers as ECMAScript writes them, strings in UTF-8 (what is not UTF-8 becomes U+FFFD). Member names must be

@@ -45,12 +45,20 @@ absl::Status ValidateMark(const Report& report) {
 }
 
 absl::Status ValidateInputs(const Report& report) {
+  uint64_t records = 0;
   for (size_t i = 0; i < report.inputs.size(); ++i) {
     const ReportInput& input = report.inputs[i];
     const std::string at = Cat("inputs[", i, "]");
     if (!IsLowerHex(input.sha256, 32)) return Wrong(at + ".sha256", "64 lower-case hex digits are expected");
     if (input.bytes > kMaxCount || input.records > kMaxCount) return Wrong(at, "a count above 2^53");
     if (input.unreadable > input.records) return Wrong(at + ".unreadable", "more than the records met");
+    // Declared for fewer, every record would be corrected too little. 0: not known, and the report says so.
+    if (report.ledger.records > 0 && input.records > report.ledger.records - records) return Wrong(at + ".records", "more records than the ledger counts");
+    records += input.records;
+  }
+  // A commitment binds a key to its epoch record, and cannot be opened without.
+  if (!report.commitments.empty() && report.epoch_record.empty()) {
+    return Wrong("commitments", "none can be without an epoch_record, which each of them covers");
   }
   std::set<std::string_view> committed;
   for (size_t i = 0; i < report.commitments.size(); ++i) {
@@ -79,6 +87,23 @@ absl::Status ValidateLedger(const TestLedger& ledger) {
   // Not the signer's to choose: 1 would give the pool and the records a whole alpha each.
   if (ledger.questions != TestLedger::QuestionsOf(ledger.records)) {
     return Wrong("ledger.questions", "1 is expected where records is 1, and else 2");
+  }
+  return absl::OkStatus();
+}
+
+// A single record is its own pool: two counts of it would be two tests, and `questions` corrects for one.
+absl::Status ValidateSingleRecord(const Report& report) {
+  std::map<std::pair<TestKind, std::string_view>, const ChannelCount*> pooled;
+  for (const ReportTest& test : report.tests) {
+    if (test.pooled()) pooled.emplace(std::pair(test.kind, std::string_view(test.name)), &test.count);
+  }
+  for (size_t i = 0; i < report.tests.size(); ++i) {
+    const ReportTest& test = report.tests[i];
+    if (test.pooled()) continue;
+    const auto it = pooled.find({test.kind, test.name});
+    if (it != pooled.end() && (it->second->scored != test.count.scored || it->second->statistic != test.count.statistic)) {
+      return Wrong(Cat("tests[", i, "]"), Cat("where ledger.records is 1, the record's count is the pool's ('", test.name, "')"));
+    }
   }
   return absl::OkStatus();
 }
@@ -112,7 +137,7 @@ absl::Status ValidateTests(const Report& report) {
     if (names.size() > counted) return Wrong(at, "more tests of one subject than the ledger counts");
   }
   if (report.ledger.records > 0 && records > report.ledger.records) return Wrong("tests", "more records than the ledger counts");
-  return absl::OkStatus();
+  return report.ledger.records == 1 ? ValidateSingleRecord(report) : absl::OkStatus();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <set>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -150,16 +151,41 @@ void CheckKeys(const Report& report, const VerifyMaterial& material, Verificatio
       "counts: 'scored' and 'statistic' are taken as stated; to count again, run watermark-detect on the inputs with the revealed keys");
 }
 
+// A key that was not committed to could have been chosen to fit the text, whatever other keys were committed to: each test that makes the verdict is
+// looked at on its own.
+void SayCommitments(const Report& report, Verification* out) {
+  std::unordered_set<std::string_view> committed;
+  for (const ReportCommitment& commitment : report.commitments) committed.insert(commitment.name);
+  std::set<std::string> open;  // keys of decisive tests that reach alpha, without a commitment
+  bool covered = false;
+  bool found = false;
+  const double log10_alpha = std::log10(report.alpha);
+  for (const ReportTest* test : DecisiveTests(report)) {
+    if (test->log10_p_adjusted > log10_alpha) continue;
+    found = true;
+    const bool channel = test->kind == TestKind::kChannel;
+    const std::string name = channel ? test->name : Cat("account:", test->name);
+    if (name != "route" && committed.contains(name)) {  // the route key marks nothing
+      covered = true;
+    } else {
+      open.insert(Cat(channel ? "channel '" : "account '", test->name, "'"));
+    }
+  }
+  size_t said = 0;
+  for (const std::string& key : open) {
+    if (++said > kKeysNamed) break;
+    out->weight.push_back(Cat("no weight: no commitment to the key of ", key, ", so it could have been chosen after the text was known"));
+  }
+  if (open.size() > kKeysNamed) out->weight.push_back(Cat("no weight: nor to the keys of ", open.size() - kKeysNamed, " more"));
+  if (!found) out->weight.push_back("no test reaches alpha, so there is no key whose commitment matters");
+  if (covered) out->weight.push_back("a commitment counts from the time a third party saw it; this report does not show when that was");
+}
+
 // What separates a consistent report from evidence (statistics.md, Evidence). Every point is said, even where the report cannot speak to it.
 void SayWeight(const Report& report, Verification* out) {
   out->weight.push_back(
       "no weight yet: no third party's time stamp shows that the suspect existed before the keys were revealed, and whoever holds a key can make marked text");
-  const bool committed = std::any_of(report.commitments.begin(), report.commitments.end(), [](const auto& c) { return c.name != "route"; });
-  if (!committed) {
-    out->weight.push_back("no weight: no commitment to the tested keys is named, so a key could have been chosen after the text was known");
-  } else {
-    out->weight.push_back("a commitment counts from the time a third party saw it; this report does not show when that was");
-  }
+  SayCommitments(report, out);
   double best = 1;
   for (const ReportTest* test : DecisiveTests(report)) best = std::min(best, test->log10_p_adjusted);
   if (best <= 0) {

@@ -109,6 +109,23 @@ TEST(Dsse, Base64HasOneSpelling) {
   }
 }
 
+// One reader would take the first, another the last.
+TEST(Dsse, AMemberThatStandsTwiceIsRefused) {
+  const Ed25519PublicKey key = Ed25519PublicKeyOf(Seed());
+  const std::string good = SealEnvelope(kType, "abcd", Seed());
+  const std::string last = good.substr(0, good.size() - 1);
+  std::string signature = good;
+  signature.insert(signature.find("\"sig\""), "\"sig\":\"\",");
+  for (const std::string& text : {"{\"payload\":\"\"," + good.substr(1), last + ",\"payloadType\":\"" + kType + "\"}", last + ",\"signatures\":[]}",
+                                  last + ",\"\\u0070ayload\":\"YWJjZA==\"}", last + ",\"x\":[{\"a\":1,\"a\":1}]}", signature}) {
+    const absl::Status status = OpenEnvelope(text, kType, key).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("stands twice")) << text;
+  }
+  // The same name in different objects is no repetition.
+  EXPECT_TRUE(OpenEnvelope(last + ",\"x\":{\"payload\":1,\"x\":[{\"a\":1},{\"a\":1}]}}", kType, key).ok());
+}
+
 TEST(Dsse, HostileEnvelopes) {
   const Ed25519PublicKey key = Ed25519PublicKeyOf(Seed());
   for (const std::string& text :

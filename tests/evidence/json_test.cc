@@ -53,6 +53,18 @@ TEST(ParseJson, SaysWhere) {
   EXPECT_FALSE(ParseJson("1e999", limits).ok());
 }
 
+TEST(ParseJson, ANameOnceAnObject) {
+  const JsonLimits limits = {.max_bytes = 1000, .max_depth = 4, .max_values = 20};
+  for (const char* text : {R"({"a":1,"a":1})", R"({"a":1,"b":2,"\u0061":3})", R"([{"a":{"b":[],"b":{}}}])", R"({"a":{"a":1},"a":2})"}) {
+    EXPECT_THAT(std::string(ParseJson(text, limits).status().message()), HasSubstr("stands twice")) << text;
+  }
+  for (const char* text : {R"({"a":{"a":1},"b":{"a":1}})", R"([{"a":1},{"a":1}])", R"({"a":1,"A":1})", R"(["a","a"])"}) {
+    EXPECT_TRUE(ParseJson(text, limits).ok()) << text;
+  }
+  const std::string name(500, 'n');
+  EXPECT_LT(ParseJson("{\"" + name + "\":1,\"" + name.substr(0, 400) + "\":1,\"" + name + "\":1}", {.max_bytes = 9999, .max_depth = 2, .max_values = 9}).status().message().size(), 150u);
+}
+
 TEST(JsonObject, NamesTheFirstFault) {
   const auto fault = [](const char* text) {
     absl::Status status;

@@ -90,9 +90,21 @@ std::vector<Bundle> Bundles() {
   out.push_back({"single record", Doctored(gumbel, [](Report* r) {
                    r->inputs[0].records = 1;
                    r->tests.resize(4);
+                   r->tests[3].count = r->tests[0].count;
                    r->ledger.records = r->ledger.questions = 1;
                    EXPECT_TRUE(DeriveValues(r).ok());
                  }), "verified"});
+  // A single record that is one thing alone and another in its pool: two tests at one test's price.
+  out.push_back({"single record, two counts", Doctored(gumbel, [](Report* r) {
+                   r->inputs[0].records = 1;
+                   r->tests.resize(4);
+                   r->ledger.records = r->ledger.questions = 1;
+                 }), "refused"});
+  out.push_back({"records met beyond the ledger", Doctored(gumbel, [](Report* r) { r->inputs[0].records = 4; }), "refused"});
+  out.push_back({"records met beyond the ledger, two files", Doctored(gumbel, [](Report* r) { r->inputs.push_back(r->inputs[0]); }), "refused"});
+  out.push_back({"more records declared than met", Doctored(gumbel, [](Report* r) { r->ledger.records = 5; EXPECT_TRUE(DeriveValues(r).ok()); }), "verified"});
+  out.push_back({"bare key", Doctored(gumbel, [](Report* r) { r->tenant = r->epoch = r->epoch_record = ""; r->commitments.clear(); }), "verified"});
+  out.push_back({"commitments without a record", Doctored(gumbel, [](Report* r) { r->tenant = r->epoch = r->epoch_record = ""; }), "refused"});
   // Corrected for the two questions not at all: every value is 0.3 decades too good.
   out.push_back({"one question's values", Doctored(gumbel, [](Report* r) {
                    for (ReportTest& test : r->tests) test.log10_p_adjusted = std::min(test.log10_p_adjusted, std::max(test.log10_p, test.log10_p_adjusted - std::log10(2.0)));
@@ -104,6 +116,17 @@ std::vector<Bundle> Bundles() {
   out.push_back({"other type", SealEnvelope("text/plain", ReportPayload(DerivedReport()), Seed()), "refused"});
   const std::string good = Seal(ReportPayload(DerivedReport()));
   out.push_back({"empty", "", "refused"});
+  // Each member of the envelope a second time, before and after the true one; in the signature's entry and in a member nobody reads too.
+  const std::string last = good.substr(0, good.size() - 1);
+  for (const char* member : {R"("payload":"")", R"("payloadType":"text/plain")", R"("signatures":[])"}) {
+    out.push_back({std::string("twice, before: ") + member, std::string("{") + member + "," + good.substr(1), "refused"});
+    out.push_back({std::string("twice, after: ") + member, last + "," + member + "}", "refused"});
+  }
+  std::string entry = good;
+  entry.insert(entry.find("\"keyid\""), R"("keyid":"","keyid":"",)");
+  out.push_back({"twice in a signature", entry, "refused"});
+  out.push_back({"twice where nobody reads", last + R"(,"x":{"a":1,"a":1}})", "refused"});
+  out.push_back({"an unknown member once", last + R"(,"x":{"a":1}})", "verified"});
   for (size_t i = 3; i < good.size(); i += good.size() / 40) {
     std::string altered = good;
     altered[i] = altered[i] == 'x' ? 'y' : 'x';

@@ -96,6 +96,41 @@ TEST(DeriveValues, ASingleRecordHasTheWholeOfAlpha) {
   EXPECT_EQ(report.tests[3].log10_p_adjusted, report.tests[0].log10_p_adjusted);
 }
 
+// What is counted alone and what is counted in the pool is then the same text, so two counts would be two tests at the price of one.
+TEST(ValidateReport, ASingleRecordsCountIsItsPools) {
+  Report report = SampleReport();
+  report.inputs[0].records = 1;
+  report.tests.resize(4);
+  report.tests[3].record = 7;  // whatever its position
+  report.ledger.records = report.ledger.questions = 1;
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("tests[3]: where ledger.records is 1, the record's count is the pool's ('base')"));
+  report.tests[3].count = report.tests[0].count;
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+  ++report.tests[3].count.scored;
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("tests[3]"));
+  report.tests[3].count = report.tests[0].count;
+  ++report.tests[3].count.statistic;
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("tests[3]"));
+  report.tests[3].kind = TestKind::kAccount;  // an account of the channel's name is another test
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+  report.tests[3].name = "org-1";
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("tests[3]"));
+  report.tests.erase(report.tests.begin() + 1);  // not listed in the pool: nothing to compare with
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+}
+
+TEST(ValidateReport, TheLedgerCoversTheRecordsMet) {
+  Report report = SampleReport();
+  report.inputs.push_back({"more.jsonl", evidence_test::Hex("more"), 4, 0, 0});
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+  report.inputs[1].records = 1;
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("inputs[1].records: more records than the ledger counts"));
+  report.inputs[1].records = uint64_t{1} << 53;  // a sum over many files could pass 2^64
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("inputs[1].records"));
+  report.ledger.records = 0;  // not known, and the report says so
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+}
+
 TEST(Report, SurvivesItsPayload) {
   for (const Scheme scheme : kSchemes) {
     Report report = DerivedReport(scheme);
@@ -216,6 +251,9 @@ TEST(ParseReportPayload, StrictAboutItsMembers) {
       {[](auto* j) { (*j)["parameters"] = 1; }, "report.parameters"},
       {[](auto* j) { (*j)["inputs"][0]["sha256"] = "AB"; }, "inputs[0].sha256"},
       {[](auto* j) { (*j)["inputs"][0]["unreadable"] = 4; }, "inputs[0].unreadable"},
+      {[](auto* j) { (*j)["inputs"][0]["records"] = 4; }, "inputs[0].records: more records than the ledger counts"},
+      {[](auto* j) { (*j)["inputs"].push_back((*j)["inputs"][0]); }, "inputs[1].records: more records than the ledger counts"},
+      {[](auto* j) { (*j)["epoch_record"] = ""; }, "commitments: none can be without an epoch_record"},
       {[](auto* j) { (*j)["commitments"][0]["salt"] = "0"; }, "commitments[0].salt"},
       {[](auto* j) { (*j)["commitments"].push_back((*j)["commitments"][0]); }, "commitments[1].name"},
       {[](auto* j) { (*j)["coverage_floor"] = 1.5; }, "coverage_floor"},
@@ -230,7 +268,7 @@ TEST(ParseReportPayload, OneSpellingOnly) {
   EXPECT_TRUE(ParseReportPayload(payload).ok());
   EXPECT_THAT(Message(ParseReportPayload(payload + " ").status()), HasSubstr("canonical form"));
   // A second "alpha", which one reader takes and another does not.
-  EXPECT_THAT(Message(ParseReportPayload("{\"alpha\":0.5," + payload.substr(1)).status()), HasSubstr("canonical form"));
+  EXPECT_THAT(Message(ParseReportPayload("{\"alpha\":0.5," + payload.substr(1)).status()), HasSubstr("'alpha' stands twice"));
   std::string spelt = payload;
   const size_t at = spelt.find("\"alpha\":0.000001");
   ASSERT_NE(at, std::string::npos);

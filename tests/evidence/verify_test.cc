@@ -15,10 +15,12 @@ namespace {
 using evidence_test::DerivedReport;
 using evidence_test::Hex;
 using evidence_test::Seed;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 const Ed25519PublicKey kKey = Ed25519PublicKeyOf(Seed());
 
@@ -141,8 +143,36 @@ TEST(VerifyReport, SaysWhatTheNumbersAreWorth) {
   bare.commitments_published = 0;
   const Verification without = VerifySigned(bare);
   EXPECT_EQ(without.outcome, VerifyOutcome::kVerified);
-  EXPECT_THAT(without.weight, Contains(HasSubstr("no commitment to the tested keys")));
+  EXPECT_THAT(without.weight, Contains(HasSubstr("no commitment to the key of channel 'base'")));
   EXPECT_THAT(without.not_checked, Contains(HasSubstr("epoch record: the report has none")));
+
+  const auto key_of = [](const char* key) { return Contains(HasSubstr(std::string("no weight: no commitment to the key of ") + key)); };
+  const auto counts = Contains(HasSubstr("a commitment counts from"));
+  // The base channel's key is committed to; that says nothing of an account's.
+  EXPECT_THAT(with.weight, AllOf(Not(key_of("channel 'base'")), key_of("account 'org-1'"), Not(key_of("account 'org-2'")), counts));
+  const auto named = [](const std::vector<std::string>& names) {
+    Report report = DerivedReport();
+    const ReportCommitment base = report.commitments[0];
+    report.commitments.clear();
+    for (const std::string& name : names) report.commitments.push_back({name, base.commitment, base.salt});
+    return VerifySigned(report).weight;
+  };
+  EXPECT_THAT(named({"base", "route", "account:org-1"}), AllOf(Not(key_of("")), counts));
+  EXPECT_THAT(named({"account:org-1"}), AllOf(key_of("channel 'base'"), Not(key_of("account")), counts));
+  EXPECT_THAT(named({"route", "account:org-2", "org-1", "account:base"}), AllOf(key_of("channel 'base'"), key_of("account 'org-1'"), Not(counts)));
+  Report nothing = DerivedReport();
+  for (ReportTest& test : nothing.tests) test.count = evidence_test::SampleCount(Scheme::kGumbel, test.count.scored, false);
+  nothing.commitments.clear();
+  ASSERT_TRUE(DeriveValues(&nothing).ok());
+  EXPECT_THAT(VerifySigned(nothing).weight, AllOf(Not(key_of("")), Contains(HasSubstr("no test reaches alpha"))));
+  // Of very many keys a few are named and the others counted.
+  Report many = DerivedReport();
+  for (int i = 10; i < 30; ++i) {
+    many.tests.push_back(many.tests[1]);
+    many.tests.back().name = "many-" + std::to_string(i);
+  }
+  ASSERT_TRUE(DeriveValues(&many).ok());
+  EXPECT_THAT(VerifySigned(many).weight, AllOf(key_of("account 'many-10'"), Contains(HasSubstr("no weight: nor to the keys of 13 more"))));
 
   Report unknown = DerivedReport();
   unknown.ledger.records = 0;

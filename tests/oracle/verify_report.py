@@ -29,6 +29,13 @@ class Inconsistent(Exception):
     pass
 
 
+def once(pairs):
+    """An object's members, each name once."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise Refused("a member stands twice")
+    return dict(pairs)
+
+
 # ---- The envelope ------------------------------------------------------------------------------------------------------
 
 
@@ -47,7 +54,7 @@ def unbase64(text):
 
 def open_envelope(envelope_bytes, public_key):
     try:
-        envelope = json.loads(envelope_bytes.decode("utf-8"))
+        envelope = json.loads(envelope_bytes.decode("utf-8"), object_pairs_hook=once)
         kind, payload, signatures = envelope["payloadType"], unbase64(envelope["payload"]), envelope["signatures"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused("not an envelope") from error
@@ -234,6 +241,15 @@ def check_form(report, payload):
         total *= max(1, ledger[factor])
     if ledger["total"] != str(min(total, 2**64 - 1)) or report["uncorrected"] != (ledger["records"] == 0):
         raise Refused("ledger")
+    if ledger["records"] and sum(i["records"] for i in report["inputs"]) > ledger["records"]:
+        raise Refused("more records than the ledger counts")
+    if report["commitments"] and not report["epoch_record"]:
+        raise Refused("commitments without an epoch record")
+    if ledger["records"] == 1:
+        pool = {(t["kind"], t["name"]): (t["scored"], t["statistic"]) for t in report["tests"] if t["record"] == 0}
+        for test in report["tests"]:
+            if pool.get((test["kind"], test["name"]), (test["scored"], test["statistic"])) != (test["scored"], test["statistic"]):
+                raise Refused("a single record's count is not its pool's")
 
 
 def check_record(report):
@@ -252,7 +268,7 @@ def verify(path, public_key):
     with open(path, "rb") as file:
         payload = open_envelope(file.read(), public_key)
     try:
-        report = json.loads(payload.decode("utf-8"))
+        report = json.loads(payload.decode("utf-8"), object_pairs_hook=once)
     except ValueError as error:
         raise Refused("payload") from error
     check_form(report, payload)

@@ -103,7 +103,8 @@ double Coverage(const Report& report);
 absl::Status DeriveValues(Report* report);
 
 // Whether every member is in range: hex digits, times, counts that the scheme allows (statistic ≤ scored·layers, …), finite values,
-// ledger factors below 2⁵³ that cover the tests listed, `questions` as the number of records has it. InvalidArgument names the member.
+// ledger factors below 2⁵³ that cover the tests listed and (where the number of records is known) the records met, `questions` as the number of
+// records has it, a single record's counts equal to its pool's, no commitments without an epoch record. InvalidArgument names the member.
 absl::Status ValidateReport(const Report& report);
 
 // Canonical JSON (RFC 8785): the same report, the same bytes, on every machine. The report must be valid.
