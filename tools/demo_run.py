@@ -126,7 +126,7 @@ def demo(keys, generate, detect, verify, model, path):
         counters = [r["counters"] for r in read_jsonl(path(f"{name}.jsonl"))]
         total = sum(sum(c.values()) for c in counters)
         say(f"   {name:11s} {speed[name]:6.1f} tokens/s ({speed[name] / speed['unmarked']:.2f} of unmarked), {total} tokens, "
-            f"{sum(c['marked'] for c in counters) / total:.0%} marked")
+            f"{sum(c['marked'] for c in counters) / total:.0%} marked" + ("   (llama.cpp's own samplers)" if name == "unmarked" else ""))
     sample = next(r for r in read_jsonl(path("gumbel.jsonl")) if r["account"] == THIEF)
     say(f"   {sample['id']}: “{' '.join(sample['text'].split())[:160]} …”")
 
