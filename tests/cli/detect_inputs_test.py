@@ -177,6 +177,38 @@ def test_a_stream_that_breaks_off_is_incomplete(tmp_path):
     assert 100 < len(lines(result)) < 400 and all('error' not in r for r in lines(result))
 
 
+def test_more_records_are_said_of_an_incomplete_run_too(tmp_path):
+    empty = tmp_path / 'empty.jsonl'
+    empty.write_text('')
+    two = ''.join(json.dumps({'token_ids': [1, 2, 3 + i]}) + '\n' for i in range(2))
+    result = run(empty, '-', '--epoch-key', bare_key(tmp_path), '--records', 1, stdin=two)
+    assert result.returncode == 3 and 'the file is empty' in result.err
+    assert result.err.count('there are more records than the 1 that --records said') == 1
+
+
+def test_a_key_without_its_record(tmp_path):
+    good = jsonl(tmp_path / 'good.jsonl', [{'token_ids': [1, 2, 3]}])
+    key = bare_key(tmp_path)
+    assumed = 'no record beside it; gumbel, window 2, weights 0.5,0.5 assumed'
+    said = run(good, '--epoch-key', key)
+    assert said.returncode == 0 and f'watermark-detect: warning: {key}: {assumed}\n' in said.err
+    for flags in (['--scheme', 'gumbel'], ['--window', 2], ['--weights', '0.5,0.5'], ['--green', 64], ['--layers', 30], ['--delta', 2]):
+        assert assumed not in run(good, '--epoch-key', key, *flags).err
+    assert assumed in run(good, '--epoch-key', key, '--vocabulary', 9).err  # says nothing of the mark
+    assert assumed not in run(good, '--epoch-key', exported_key(tmp_path)).err
+    # A record that is there and cannot be looked at, or leads nowhere, is an error and not an absent one.
+    record = tmp_path / 'bare.key.json'
+    for target in (record, tmp_path / 'gone'):
+        record.symlink_to(target)
+        result = run(good, '--epoch-key', key)
+        assert result.returncode == 2 and result.out == '' and 'bare.key.json' in result.err and assumed not in result.err, target
+        record.unlink()
+    long = tmp_path / ('k' * 252)  # a name to which .json cannot be added: ENAMETOOLONG
+    key.rename(long)
+    result = run(good, '--epoch-key', long)
+    assert result.returncode == 2 and result.out == '' and 'cannot look for the record' in result.err
+
+
 def test_flags_and_records_that_disagree(tmp_path, tokenizer):
     good = jsonl(tmp_path / 'good.jsonl', [{'token_ids': [1, 2, 3]}])
     key = exported_key(tmp_path)
@@ -236,7 +268,7 @@ def test_output_that_cannot_be_written(tmp_path):
             result = run(path, '--epoch-key', key, form, stdout=full)
             assert result.returncode == 2 and 'cannot write: No space left on device' in result.err
     # A reader that goes away: no trace, no signal.
-    with subprocess.Popen([BIN / 'watermark-detect', path, '--epoch-key', key, '--jsonl'], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([BIN / 'watermark-detect', path, '--epoch-key', key, '--window', '2', '--jsonl'], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
         assert process.wait(timeout=60) == 2

@@ -1,10 +1,14 @@
 """How watermark-detect behaves as a program: options, messages, colours, what it says of itself."""
 import json
 import os
+import pathlib
 import pty
 import random
 import re
+import resource
 import subprocess
+
+import pytest
 
 from detect_support import BIN, KEY, bare_key, exported_key, jsonl, lines, mark_oracle, run
 
@@ -83,6 +87,40 @@ def test_ids_cannot_drive_a_terminal(tmp_path):
     path = jsonl(tmp_path / 'in.jsonl', [{'id': '\033[2Jx\r\n', 'token_ids': list(range(9))}])
     result = run(path, '--epoch-key', bare_key(tmp_path))
     assert '\033' not in result.out and '?[2Jx??' in result.out
+
+
+def test_messages_cannot_drive_a_terminal(tmp_path):
+    """ESC, DEL, and CSI as one character, U+009B: from an id in the table, and from a file name in an error and a report's printing."""
+    key = bare_key(tmp_path)
+    hostile = '\x1b]0;t\x07\x9b2J\x7f\x80\x9f\xa0é'
+    shown = '?]0;t??2J???\xa0é'  # U+00A0 and é also begin with C2 and C3, and are no control characters
+    table = run(jsonl(tmp_path / 'in.jsonl', [{'id': hostile, 'token_ids': list(range(9))}]), '--epoch-key', key)
+    assert table.returncode == 0 and table.out.splitlines()[1].startswith(shown + ' ')
+    broken = tmp_path / f'{hostile}.jsonl'
+    broken.write_text('{\n')
+    for path in (broken, tmp_path / f'{hostile}.none'):
+        result = run(path, '--epoch-key', key)
+        assert shown in result.err and not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f]', result.err), result.err
+    verified = run(tmp_path / f'{hostile}.none', '--public-key', key, program='watermark-verify')
+    assert verified.returncode == 2 and not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f]', verified.err)
+
+
+@pytest.mark.parametrize('program', ['watermark-detect', 'watermark-generate', 'watermark-keys', 'watermark-verify'])
+def test_no_program_leaves_a_core_file(program, tmp_path):
+    """The limit is read while the program waits for its configuration, which is a pipe."""
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    if not (BIN / program).exists():
+        pytest.skip(f'{program} is not in this build')
+
+    def allow():  # as much as the hard limit gives
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    with subprocess.Popen([BIN / program, '--config', pipe], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=allow) as process:
+        with open(pipe, 'wb'):  # opens once the program reads
+            limits = pathlib.Path(f'/proc/{process.pid}/limits').read_text(encoding='ascii')
+        process.wait(timeout=60)
+    assert re.search(r'^Max core file size +0 +0 ', limits, re.M), limits
 
 
 def test_standard_output_has_data_alone(tmp_path):

@@ -127,6 +127,38 @@ def test_report_files_are_whole_or_absent(keys, suspect, tmp_path):
     assert unwritable.returncode == 2
 
 
+def test_an_incomplete_run_has_no_report(keys, suspect, tmp_path):
+    """The texts alone are evidence; with a part lost the run is inconclusive, and a signed 'evidence' would say otherwise."""
+    report = tmp_path / 'report.json'
+    common = [*from_store(keys), '--account', 'org-2', '--report', report]
+    empty = tmp_path / 'empty.jsonl'
+    empty.write_text('')
+    for arguments, stdin in (([suspect, empty], None), (['-', '--records', 2], suspect.read_bytes())):
+        result = run(*arguments, *common, '--json', stdin=stdin)
+        assert result.returncode == 3, result.err
+        assert f'no report is written to {report}: the run is incomplete' in result.err and 'signed report' not in result.err
+        assert json.loads(result.out)['verdict'] == 'inconclusive' and json.loads(result.out)['records_marked'] > 0
+        assert not report.exists()
+    assert empty.exists() and suspect.exists()
+    # Too few records that could be read are in the report itself, and it says what the program says.
+    half = tmp_path / 'half.jsonl'
+    half.write_text(suspect.read_text() + '{\n' * 6)
+    low = run(half, *common)
+    assert low.returncode == 3 and f'signed report: {report}' in low.err
+    verified = run(report, '--public-key', keys / 'signer.pem', '--json', program='watermark-verify')
+    assert json.loads(verified.out)['report']['verdict'] == 'inconclusive', verified.out
+
+
+def test_a_report_cannot_drive_a_terminal(keys, tmp_path):
+    report = tmp_path / 'report.json'
+    named = jsonl(tmp_path / 'a\x9b2J\x1b[2J.jsonl', [{'id': f'{i}\x9b2J\x1b[2J', 'token_ids': [1, 2, 3, 4]} for i in range(2)])
+    made = run(named, *from_store(keys), '--report', report)
+    assert made.returncode == 0, made.err
+    shown = run(report, '--public-key', keys / 'signer.pem', program='watermark-verify')
+    assert '0?2J?[2J' in shown.out and 'a?2J?[2J.jsonl' in shown.out
+    assert '\x9b' not in shown.out + made.out and '\x1b' not in shown.out + made.out
+
+
 def test_a_store_without_a_signing_key_is_known_before_the_work(tmp_path):
     secret = tmp_path / 'pass'
     secret.write_text('x')

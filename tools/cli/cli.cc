@@ -1,6 +1,7 @@
 #include "tools/cli/cli.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,6 +76,9 @@ std::string Plain(std::string_view message) {
 Program::Program(std::string name, std::string description) : name_(std::move(name)), app_(std::move(description), name_) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+  // A core file would hold the keys.
+  const struct rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
   app_.option_defaults()->always_capture_default();  // so that --help and --print-config show defaults
   app_.set_version_flag("--version", VersionText(name_), "print the version, the commit and the format versions");
   app_.set_config("--config", "", "TOML file with options; command line and environment win over it");
@@ -142,7 +146,7 @@ int Program::Fail(std::string_view message, std::string_view hint) const {
 void Program::Say(std::string_view kind, std::string_view paint, std::string_view message) const {
   std::string line = name_ + ": ";
   if (!kind.empty()) line += Paint(kind, paint, ColorErr()) + ": ";
-  line += Plain(message) + "\n";
+  line += Printable(Plain(message)) + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
@@ -162,6 +166,22 @@ bool Program::Color(int descriptor) const {
 
 bool Program::ColorOut() const { return Color(STDOUT_FILENO); }
 bool Program::ColorErr() const { return Color(STDERR_FILENO); }
+
+std::string Printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    if (byte == 0xC2 && next >= 0x80 && next <= 0x9F) {  // C1 in UTF-8: C2 9B is as good as ESC [
+      out += '?';
+      ++i;
+    } else {
+      out += byte < 0x20 || byte == 0x7F ? '?' : text[i];
+    }
+  }
+  return out;
+}
 
 std::string Paint(std::string_view text, std::string_view style, bool on) {
   if (!on) return std::string(text);

@@ -36,7 +36,8 @@ enum ExitCode : int {
 
 class Program {
  public:
-  // Ignores SIGPIPE and SIGXFSZ from here on, so that a closed pipe and a full quota are errors of write(2) and are handled.
+  // Ignores SIGPIPE and SIGXFSZ from here on, so that a closed pipe and a full quota are errors of write(2) and are handled. Forbids core
+  // files, which would hold keys.
   Program(std::string name, std::string description);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -74,6 +75,10 @@ class Program {
   bool no_progress_ = false;
   bool print_config_ = false;
 };
+
+// `text` with each control character (C0, DEL, and C1 as UTF-8, C2 80 to C2 9F) made a '?'. For whatever comes from a file, a file name or
+// a report: an escape sequence in it would otherwise drive the reader's terminal. Of any bytes; gives UTF-8 where it got UTF-8.
+std::string Printable(std::string_view text);
 
 // `text` in an ANSI style ("1" bold, "31" red, "32" green, "33" yellow, "2" dim) if `on`.
 std::string Paint(std::string_view text, std::string_view style, bool on);

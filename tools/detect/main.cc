@@ -35,6 +35,10 @@ cli::ExitCode ExitOf(const Run& run, double min_coverage) {
 
 namespace {
 
+// A report's verdict knows the records that were read and not that others were lost: on an incomplete run it could say "evidence" where the
+// exit status says 3. So there is none then, nor where there is no record whose reading could be judged.
+bool ReportStands(const Run& run) { return !run.incomplete && run.records > 0; }
+
 constexpr uint64_t kErrorsSaid = 100;
 constexpr uint64_t kStrangersSaid = 5;
 
@@ -65,10 +69,11 @@ class Sink {
     ++run_->records;
     // More than the verdicts are corrected for: --records was too low, or a file has grown since it was counted.
     const bool beyond = run_->ledger.records != 0 && run_->records > run_->ledger.records;
-    if (beyond && !run_->incomplete) {
+    if (beyond && !run_->beyond) {
       progress_->Clear();
       program_.Error(Cat("there are more records than the ", run_->ledger.records, " that ", options_.records ? "--records said" : "were counted",
                          ": verdicts are not corrected for all of them"));
+      run_->beyond = true;
       run_->incomplete = true;
     }
     RecordVerdict verdict = RecordVerdict::kInconclusive;
@@ -87,7 +92,11 @@ class Sink {
   absl::Status End() {
     run_->pooled = pooled_records_ == 1 ? std::move(only_) : setup_.detector.Score(pool_);
     run_->pooled_verdict = setup_.detector.Judge(run_->pooled, run_->ledger, options_.alpha, /*of_record=*/false);
-    if (report_file_ && run_->records > 0) CM_RETURN_IF_ERROR(report_.Write(*run_, reader_, *report_file_));
+    if (report_file_ && ReportStands(*run_)) {
+      CM_RETURN_IF_ERROR(report_.Write(*run_, reader_, *report_file_));
+    } else if (report_file_ && run_->records > 0) {
+      program_.Error(Cat("no report is written to ", options_.report, ": the run is incomplete, and a report would give a verdict on what it did not see"));
+    }
     if (options_.json) {
       CM_RETURN_IF_ERROR(out_.Write(JsonTail(*run_, options_, setup_)));
     } else if (!options_.jsonl) {
@@ -162,6 +171,9 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(options.files));
   CM_ASSIGN_OR_RETURN(const Setup setup, MakeSetup(options));
   const std::unordered_set<std::string_view> registered(setup.registered.begin(), setup.registered.end());
+  if (!setup.has_record && !options.scheme && !options.window && !options.weights && !options.green && !options.layers && !options.delta) {
+    program.Warn(Cat(options.epoch_key, ": no record beside it; gumbel, window 2, weights 0.5,0.5 assumed"));
+  }
   uint64_t strangers = 0;
   for (const std::string& account : setup.detector.accounts()) {
     if (registered.empty() || registered.contains(account)) continue;  // an exported key does not say who is registered
@@ -186,7 +198,7 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
     std::string summary = Summary(*run, options, setup, program.ColorErr());
     std::fwrite(summary.data(), 1, summary.size(), stderr);
   }
-  if (!options.report.empty() && run->records > 0) program.Note(Cat("signed report: ", options.report));
+  if (!options.report.empty() && ReportStands(*run)) program.Note(Cat("signed report: ", options.report));
   if (run->records == 0) return absl::InvalidArgumentError("there is no record in the input");
   return absl::OkStatus();
 }

@@ -111,7 +111,6 @@ absl::Status ReportWriter::Write(const Run& run, const InputReader& reader, cli:
   if (run.pooled.accounts.size() > kPooledAccountsListed) {
     report.limits.push_back(Cat("of ", run.pooled.accounts.size(), " candidate accounts the ", kPooledAccountsListed, " with the smallest p are listed; all are counted"));
   }
-  if (run.incomplete) report.limits.push_back("an input broke off or held more records than were declared, and what was lost is not in this report");
   report.limits.push_back("the tests show that the input depends on the key; they do not show how the dependence came about");
   report.limits.push_back("a mark names the account whose answers were used, not who used them");
 

@@ -31,6 +31,7 @@ struct Run {
   uint64_t errors = 0;      // unreadable records and files that broke off
   std::vector<RunError> first_errors;   // at most kKeptErrors
   bool incomplete = false;  // a file broke off, or more records came than --records said
+  bool beyond = false;      // the latter
   DetectionResult pooled;
   RecordVerdict pooled_verdict = RecordVerdict::kInconclusive;
 
@@ -62,7 +63,7 @@ class ReportWriter {
  public:
   ReportWriter(const Options& options, const Setup& setup) : options_(options), setup_(setup) {}
   void Add(const Item& item, uint64_t position);
-  // `out` is a new file, which is committed.
+  // `out` is a new file, which is committed. The run is complete: a report has no member that says otherwise.
   absl::Status Write(const Run& run, const InputReader& reader, cli::Output& out) const;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <string_view>
 
 #include "src/base/file.h"
@@ -13,9 +14,12 @@ namespace {
 
 constexpr size_t kMaxAccountsFile = size_t{256} << 20;
 
-bool Exists(const std::string& path) {
+// Only a record that is not there is absent. One that cannot be looked at may say another mark than the flags or their defaults.
+absl::StatusOr<bool> Exists(const std::string& path) {
   struct stat info = {};
-  return stat(path.c_str(), &info) == 0;
+  if (lstat(path.c_str(), &info) == 0) return true;  // a link that leads nowhere is for the reading to complain of
+  if (errno == ENOENT) return false;
+  return ErrnoStatus(errno, "cannot look for the record", path);
 }
 
 // A key without a record: the flags say how the texts are marked.
@@ -106,11 +110,9 @@ absl::StatusOr<Setup> MakeSetup(const Options& o) {
   } else if (!o.bundle.empty()) {
     CM_ASSIGN_OR_RETURN(SecretBytes passphrase, ReadPassphrase(o.passphrase.source, Cat("passphrase of ", o.bundle, ": ")));
     CM_ASSIGN_OR_RETURN(keys, OpenBundle(o.bundle, passphrase));
-  } else if (Exists(o.epoch_key + ".json")) {
-    CM_ASSIGN_OR_RETURN(keys, ReadExport(o.epoch_key));
   } else {
-    CM_ASSIGN_OR_RETURN(keys, BareKey(o));
-    has_record = false;
+    CM_ASSIGN_OR_RETURN(has_record, Exists(o.epoch_key + ".json"));
+    CM_ASSIGN_OR_RETURN(keys, has_record ? ReadExport(o.epoch_key) : BareKey(o));
   }
   if (has_record) CM_RETURN_IF_ERROR(CheckAgainstRecord(o, keys->record));
   if (!o.report.empty()) {

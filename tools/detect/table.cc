@@ -19,10 +19,9 @@ size_t Columns(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-// Padded or cut to a width; control characters, which could drive a terminal, become '?'.
+// Padded or cut to a width, and fit for a terminal.
 std::string Fit(std::string_view text, size_t width) {
-  std::string clean;
-  for (char c : text) clean += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  std::string clean = cli::Printable(text);
   if (Columns(clean) > width) {  // the end of a path says more than its beginning
     while (Columns(clean) > width - 1) {
       clean.erase(0, 1);

@@ -1,6 +1,4 @@
 // watermark-keys: makes and keeps the keys that marks are made with.
-#include <sys/resource.h>
-
 #include <optional>
 #include <vector>
 
@@ -25,9 +23,6 @@ int Run(Program* program, const std::vector<Command>& commands) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A core file would hold the master key.
-  const struct rlimit none = {0, 0};
-  setrlimit(RLIMIT_CORE, &none);
   Program program("watermark-keys", "Makes and keeps the keys of output watermarks: one encrypted key store a tenant, and what leaves it for serving hosts and detectors.");
   program.app().require_subcommand(1);
   const std::vector<Command> commands = {countermark::cli::AddInit(&program),   countermark::cli::AddEpoch(&program),

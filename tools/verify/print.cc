@@ -16,13 +16,7 @@ namespace {
 
 constexpr int kVerifyJsonSchema = 1;
 
-std::string Safe(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
-}
+std::string Safe(std::string_view text) { return cli::Printable(text); }
 
 std::string Fixed(double value) {
   char buffer[64];
