@@ -16,7 +16,7 @@ using row_kernels::Split;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kSlack = 16;        // what the wide stores may write past the last entry
-constexpr size_t kSortAtOnce = 256;  // so few entries are sorted; more are narrowed first
+constexpr size_t kSortAtOnce = 128;  // so few entries are sorted; more are narrowed first
 constexpr size_t kSample = 64;
 
 // The smallest float that is not below `value`: weights are floats, so w ≥ value just when w ≥ this.
@@ -175,9 +175,9 @@ float GuessCut(const Row& row, float max, float scale, const SamplingParameters&
   const int at = GuessPlace(sample, row.size, {by_count, static_cast<uint64_t>(std::max(parameters.top_k, 0))}, (1.0 - parameters.top_p) * total);
   float cut = at <= 0 ? 1.0f : std::max(1.0f, sample[static_cast<size_t>(at)]);
   if (!by_count && at >= static_cast<int>(kSample) - 6) {
-    // A peaked row: what top-p may leave out is more than all the sample saw. Some 1/kSample of the row lies above the sample's heaviest; even at
-    // eight times as many, those below this cut weigh no more than the other half of what may be left out.
-    const double others = 8.0 * static_cast<double>(row.size) / static_cast<double>(kSample);
+    // A peaked row: what top-p may leave out is more than all the sample saw. Some 1/kSample of the row lies above the sample's heaviest; were they
+    // all just below this cut, they would weigh no more than the other half of what may be left out.
+    const double others = static_cast<double>(row.size) / static_cast<double>(kSample);
     cut = std::max(cut, static_cast<float>(0.5 * (1.0 - parameters.top_p) * total / others));
   }
   return cut;

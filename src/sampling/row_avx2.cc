@@ -68,7 +68,8 @@ float Max(const float* z, size_t n, bool* nan, bool* infinite) {
   return max;
 }
 
-inline __m256 WeightsOf(__m256 z, __m256 max, __m256 scale) {
+// Eight weights before their fractions are cut off, 0 where there is none; see mark/weight.h.
+inline __m256 UncutWeightsOf(__m256 z, __m256 max, __m256 scale) {
   const __m256 d = _mm256_sub_ps(z, max);
   const __m256 t = _mm256_mul_ps(d, scale);
   const __m256 live = _mm256_cmp_ps(t, _mm256_set1_ps(-41.0f), _CMP_GE_OQ);  // false for NaN
@@ -83,21 +84,23 @@ inline __m256 WeightsOf(__m256 z, __m256 max, __m256 scale) {
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
   const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(40)), 23);
   const __m256 w = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
-  return _mm256_and_ps(live, _mm256_round_ps(_mm256_and_ps(live, w), _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  return _mm256_and_ps(live, w);
 }
+
+inline __m256 CutFraction(__m256 w) { return _mm256_round_ps(w, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
 
 uint64_t Weights(const float* z, size_t n, float max, float scale, float* weights) {
   const __m256 vmax = _mm256_set1_ps(max), vscale = _mm256_set1_ps(scale);
   __m256i sum = _mm256_setzero_si256();
   size_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    const __m256 w = WeightsOf(_mm256_loadu_ps(z + i), vmax, vscale);
+    const __m256 w = CutFraction(UncutWeightsOf(_mm256_loadu_ps(z + i), vmax, vscale));
     _mm256_storeu_ps(weights + i, w);
     sum = AddWide(sum, w);
   }
   if (i < n) {
     const __m256i in = TailMask(n - i);
-    const __m256 w = _mm256_and_ps(WeightsOf(_mm256_maskload_ps(z + i, in), vmax, vscale), _mm256_castsi256_ps(in));
+    const __m256 w = CutFraction(_mm256_and_ps(UncutWeightsOf(_mm256_maskload_ps(z + i, in), vmax, vscale), _mm256_castsi256_ps(in)));
     _mm256_maskstore_ps(weights + i, in, w);
     sum = AddWide(sum, w);
   }
@@ -108,28 +111,41 @@ uint64_t Weigh(const float* z, const uint32_t* ids, size_t n, float max, float s
                uint64_t* kept_sum) {
   const __m256 vmax = _mm256_set1_ps(max), vscale = _mm256_set1_ps(scale), vcut = _mm256_set1_ps(cut);
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  __m256i total = _mm256_setzero_si256(), sum = total;
+  // As in AVX-512: under a low cut, what is not kept is summed in 32 bits a block.
+  const bool low = cut <= 0x1p27f;
+  const size_t block = 8 * (cut <= 0x1p25f ? 63 : 15);  // 63·2²⁵ and 15·2²⁷ < 2³¹
+  __m256i rest = _mm256_setzero_si256(), sum = rest;
   size_t count = 0;
-  for (size_t i = 0; i < n; i += 8) {
-    const bool whole = i + 8 <= n;
-    const __m256i in = TailMask(n - i);
-    __m256 w = WeightsOf(whole ? _mm256_loadu_ps(z + i) : _mm256_maskload_ps(z + i, in), vmax, vscale);
-    if (!whole) w = _mm256_and_ps(w, _mm256_castsi256_ps(in));
-    total = AddWide(total, w);
-    const __m256 chosen = _mm256_cmp_ps(w, vcut, _CMP_GE_OQ);  // cut ≥ 1, and what is not in the row weighs 0
-    const int m = _mm256_movemask_ps(chosen);
-    if (m == 0) continue;
-    const __m256i id = ids ? _mm256_maskload_epi32(reinterpret_cast<const int*>(ids + i), in)
-                           : _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(i)), first);
-    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress.lanes[m]));
-    _mm256_storeu_ps(kept_weights + count, _mm256_permutevar8x32_ps(w, order));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(kept_ids + count), _mm256_permutevar8x32_epi32(id, order));
-    count += static_cast<size_t>(__builtin_popcount(static_cast<unsigned>(m)));
-    sum = AddWide(sum, _mm256_and_ps(w, chosen));
+  for (size_t begin = 0; begin < n; begin += block) {
+    const size_t end = n - begin < block ? n : begin + block;
+    __m256i few = _mm256_setzero_si256();
+    for (size_t i = begin; i < end; i += 8) {
+      const __m256i in = TailMask(end - i);
+      const __m256 w = _mm256_and_ps(UncutWeightsOf(_mm256_maskload_ps(z + i, in), vmax, vscale), _mm256_castsi256_ps(in));
+      const __m256 chosen = _mm256_cmp_ps(w, vcut, _CMP_GE_OQ);  // cut ≥ 1, and what is not in the row weighs 0
+      const __m256 left = _mm256_andnot_ps(chosen, w);
+      if (low) {
+        few = _mm256_add_epi32(few, _mm256_cvttps_epi32(left));
+      } else {
+        rest = AddWide(rest, CutFraction(left));
+      }
+      const int m = _mm256_movemask_ps(chosen);
+      if (m == 0) continue;
+      const __m256 whole = CutFraction(_mm256_and_ps(chosen, w));
+      const __m256i id = ids ? _mm256_maskload_epi32(reinterpret_cast<const int*>(ids + i), in)
+                             : _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(i)), first);
+      const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress.lanes[m]));
+      _mm256_storeu_ps(kept_weights + count, _mm256_permutevar8x32_ps(whole, order));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(kept_ids + count), _mm256_permutevar8x32_epi32(id, order));
+      count += static_cast<size_t>(__builtin_popcount(static_cast<unsigned>(m)));
+      sum = AddWide(sum, whole);
+    }
+    rest = _mm256_add_epi64(rest, _mm256_add_epi64(_mm256_cvtepu32_epi64(_mm256_castsi256_si128(few)),
+                                                   _mm256_cvtepu32_epi64(_mm256_extracti128_si256(few, 1))));
   }
   *kept = count;
   *kept_sum = Sum(sum);
-  return Sum(total);
+  return Sum(rest) + *kept_sum;
 }
 
 size_t Keep(const float* weights, const uint32_t* ids, size_t n, float cut, float* kept_weights, uint32_t* kept_ids, uint64_t* sum) {

@@ -40,8 +40,8 @@ float Max(const float* z, size_t n, bool* nan, bool* infinite) {
   return max;
 }
 
-// Sixteen weights, and which of them are above nothing; see mark/weight.h.
-inline __m512 WeightsOf(__m512 z, __m512 max, __m512 scale, __mmask16* live) {
+// Sixteen weights before their fractions are cut off, and which of them count; see mark/weight.h.
+inline __m512 UncutWeightsOf(__m512 z, __m512 max, __m512 scale, __mmask16* live) {
   const __m512 d = _mm512_sub_ps(z, max);
   const __m512 t = _mm512_mul_ps(d, scale);
   *live = _mm512_cmp_ps_mask(t, _mm512_set1_ps(-41.0f), _CMP_GE_OQ);  // false for NaN
@@ -56,9 +56,10 @@ inline __m512 WeightsOf(__m512 z, __m512 max, __m512 scale, __mmask16* live) {
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
   // p·2^(k+40) by adding to the exponent: exact, p being normal and the result at least 2⁻².
   const __m512i exponent = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(k), _mm512_set1_epi32(40)), 23);
-  const __m512 w = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
-  return _mm512_maskz_roundscale_ps(*live, w, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
 }
+
+inline __m512 CutFraction(__mmask16 live, __m512 w) { return _mm512_maskz_roundscale_ps(live, w, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
 
 uint64_t Weights(const float* z, size_t n, float max, float scale, float* weights) {
   const __m512 vmax = _mm512_set1_ps(max), vscale = _mm512_set1_ps(scale);
@@ -66,38 +67,63 @@ uint64_t Weights(const float* z, size_t n, float max, float scale, float* weight
   for (size_t i = 0; i < n; i += 16) {
     const __mmask16 in = TailMask(n - i);
     __mmask16 live;
-    const __m512 w = WeightsOf(_mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), in, z + i), vmax, vscale, &live);
+    const __m512 uncut = UncutWeightsOf(_mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), in, z + i), vmax, vscale, &live);
+    const __m512 w = CutFraction(live, uncut);
     _mm512_mask_storeu_ps(weights + i, in, w);
     sum = AddWide(sum, w);
   }
   return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
 }
 
+// Copies the lanes in `keep` and adds them to the sum.
+struct Kept {
+  float* weights;
+  uint32_t* ids;
+  size_t count = 0;
+  __m512i sum = _mm512_setzero_si512();
+
+  void Take(__mmask16 keep, __m512 w, __m512i id) {
+    _mm512_storeu_ps(weights + count, _mm512_maskz_compress_ps(keep, w));
+    _mm512_storeu_si512(ids + count, _mm512_maskz_compress_epi32(keep, id));
+    count += static_cast<size_t>(__builtin_popcount(keep));
+    sum = AddWide(sum, _mm512_maskz_mov_ps(keep, w));
+  }
+};
+
 uint64_t Weigh(const float* z, const uint32_t* ids, size_t n, float max, float scale, float cut, float* kept_weights, uint32_t* kept_ids, size_t* kept,
                uint64_t* kept_sum) {
   const __m512 vmax = _mm512_set1_ps(max), vscale = _mm512_set1_ps(scale), vcut = _mm512_set1_ps(cut);
   const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m512i total = _mm512_setzero_si512(), sum = total;
-  size_t count = 0;
-  const auto step = [&](size_t i, __m512 x) __attribute__((always_inline)) {
-    __mmask16 live;
-    const __m512 w = WeightsOf(x, vmax, vscale, &live);
-    total = AddWide(total, w);
-    const __mmask16 keep = _mm512_cmp_ps_mask(w, vcut, _CMP_GE_OQ);  // cut ≥ 1, and what is not in the row weighs 0
-    if (keep) {
-      const __m512i id = ids ? _mm512_maskz_loadu_epi32(TailMask(n - i), ids + i) : _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(i)));
-      _mm512_storeu_ps(kept_weights + count, _mm512_maskz_compress_ps(keep, w));
-      _mm512_storeu_si512(kept_ids + count, _mm512_maskz_compress_epi32(keep, id));
-      count += static_cast<size_t>(__builtin_popcount(keep));
-      sum = AddWide(sum, _mm512_maskz_mov_ps(keep, w));
+  // What is not kept is below the cut: under a low cut 32 bits hold the sum of a block of it, which is then carried to 64. Cut ≥ 1.
+  const bool low = cut <= 0x1p27f;
+  const size_t block = 16 * (cut <= 0x1p25f ? 63 : 15);  // 63·2²⁵ and 15·2²⁷ < 2³¹
+  __m512i rest = _mm512_setzero_si512();
+  Kept out = {kept_weights, kept_ids};
+  for (size_t begin = 0; begin < n; begin += block) {
+    const size_t end = n - begin < block ? n : begin + block;
+    __m512i few = _mm512_setzero_si512();
+    for (size_t i = begin; i < end; i += 16) {
+      const __mmask16 in = TailMask(end - i);
+      __mmask16 live;
+      const __m512 w = UncutWeightsOf(_mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), in, z + i), vmax, vscale, &live);
+      const __mmask16 keep = _mm512_mask_cmp_ps_mask(live, w, vcut, _CMP_GE_OQ);
+      const __mmask16 leave = static_cast<__mmask16>(live & ~keep);
+      if (low) {
+        few = _mm512_add_epi32(few, _mm512_maskz_cvttps_epi32(leave, w));
+      } else {
+        rest = AddWide(rest, CutFraction(leave, w));
+      }
+      if (keep) {
+        const __m512i id = ids ? _mm512_maskz_loadu_epi32(in, ids + i) : _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(i)));
+        out.Take(keep, CutFraction(keep, w), id);
+      }
     }
-  };
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) step(i, _mm512_loadu_ps(z + i));
-  if (i < n) step(i, _mm512_mask_loadu_ps(_mm512_set1_ps(-kInfinity), TailMask(n - i), z + i));
-  *kept = count;
-  *kept_sum = static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(total));
+    rest = _mm512_add_epi64(rest, _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(few)),
+                                                   _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(few, 1))));
+  }
+  *kept = out.count;
+  *kept_sum = static_cast<uint64_t>(_mm512_reduce_add_epi64(out.sum));
+  return static_cast<uint64_t>(_mm512_reduce_add_epi64(rest)) + *kept_sum;
 }
 
 size_t Keep(const float* weights, const uint32_t* ids, size_t n, float cut, float* kept_weights, uint32_t* kept_ids, uint64_t* sum) {
