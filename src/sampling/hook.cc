@@ -108,6 +108,11 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options) const {
   return request;
 }
 
+absl::Status Hook::CheckBegunHere(const Request& request) const {
+  if (request.hook_ == id_) return absl::OkStatus();
+  return absl::InvalidArgumentError("this request was begun by another hook; a request keeps its epoch's hook to its end");
+}
+
 Hook::Position Hook::Locate(const Request& request) const {
   Position position;
   const SamplingParameters& p = request.parameters();
@@ -137,7 +142,7 @@ uint64_t Hook::Random(const Request& request, uint32_t draw) const {
 }
 
 absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row, RowScratch* scratch) const {
-  if (request.hook_ != id_) return absl::InvalidArgumentError("this request was begun by another hook; a request keeps its epoch's hook to its end");
+  CM_RETURN_IF_ERROR(CheckBegunHere(request));
   Row row = full_row;
   const uint32_t vocabulary = keys_.record.vocabulary;
   if (row.ids == nullptr) {
@@ -176,7 +181,7 @@ absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row,
 
 namespace {
 
-// Words of the set's tokens: the whole row where most of it is wanted, else the blocks that are.
+// The words of the set's tokens.
 void WordsOf(const uint32_t seed[8], std::span<const uint32_t> ids, std::vector<uint32_t>* words) {
   words->resize(ids.size());
   WordsAt(seed, ids.data(), static_cast<uint32_t>(ids.size()), words->data());
@@ -298,7 +303,7 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
 }
 
 absl::StatusOr<Choice> Hook::Bias(const Request& request, std::span<float> logits, RowScratch* scratch) const {
-  if (request.hook_ != id_) return absl::InvalidArgumentError("this request was begun by another hook; a request keeps its epoch's hook to its end");
+  CM_RETURN_IF_ERROR(CheckBegunHere(request));
   if (logits.size() > keys_.record.vocabulary) {  // rows padded beyond the vocabulary are never chosen
     std::fill(logits.begin() + keys_.record.vocabulary, logits.end(), -std::numeric_limits<float>::infinity());
   }

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "countermark/keys/epoch.h"
+#include "countermark/mark/tournament.h"
 #include "countermark/sampling/request.h"
 #include "countermark/sampling/row.h"
 
@@ -27,7 +28,7 @@ namespace countermark {
 struct HookOptions {
   bool require_registered_accounts = true;  // an unknown account is an error at Begin
   bool marking = true;                      // false: the same hook with the mark left out, for comparisons and --no-mark
-  int tournament_candidates = 1024;         // M, fixed for a deployment
+  int tournament_candidates = kDefaultTournamentCandidates;  // M, fixed for a deployment
   EntropyFloor floor;
 };
 
@@ -51,8 +52,10 @@ class Hook {
   // never chosen) or names its tokens. InvalidArgument: too few logits, or a request that another hook began. Unavailable: nothing finite in the row.
   absl::StatusOr<Choice> Choose(const Request& request, const Row& row, RowScratch* scratch) const;
 
-  // For hosts that keep their own sampler and let the logits be changed alone. Partition adds δ to the green tokens' logits; tournament and gumbel,
-  // and every plainly drawn position, leave one token finite: the one Choose gives. logits[0 … size) is changed in place.
+  // For hosts that keep their own sampler and let the logits be changed alone; logits[0 … size) is changed in place. Partition adds δ to the green
+  // tokens' logits, and leaves a position without a mark (start, repeated window, off) to the host; such a host truncates before this, and samples
+  // with request.parameters(), or the entropy floor is not kept. Tournament, gumbel, greedy requests and faults leave one token finite: the one
+  // Choose gives.
   absl::StatusOr<Choice> Bias(const Request& request, std::span<float> logits, RowScratch* scratch) const;
 
   const EpochRecord& record() const { return keys_.record; }
@@ -61,6 +64,7 @@ class Hook {
  private:
   struct Position;
   Hook(EpochKeys keys, const HookOptions& options);
+  absl::Status CheckBegunHere(const Request& request) const;
   Position Locate(const Request& request) const;
   absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch) const;
   uint64_t Random(const Request& request, uint32_t draw) const;
