@@ -85,9 +85,12 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options) const {
     return absl::NotFoundError("unknown account '" + options.account + "' in epoch '" + keys_.record.epoch +
                                "'; register it with watermark-keys account add");
   }
+  return Begin(options, keys_.Account(options.account));
+}
+
+absl::StatusOr<Request> Hook::Begin(const RequestOptions& options, const Secret32& account_key) const {
   CM_ASSIGN_OR_RETURN(const PolicyOutcome policy,
                       ApplyLowEntropyPolicy(options.parameters, keys_.record.low_entropy, options_.floor));
-  const Secret32 account_key = keys_.Account(options.account);
   const Secret32 sampling_key =
       policy.floored   ? FlooredSamplingKey(account_key, options)
       : options.seed   ? DeriveKey(account_key, {"sampling", "seed", std::to_string(*options.seed)})

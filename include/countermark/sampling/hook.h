@@ -47,6 +47,8 @@ class Hook {
 
   // NotFound: the account is not registered. InvalidArgument, PermissionDenied: the parameters (sampling/parameters.h).
   absl::StatusOr<Request> Begin(const RequestOptions& options) const;
+  // The same for a host that keeps accounts' keys derived: `account_key` is EpochKeys::Account of the label, which the host has seen to be registered.
+  absl::StatusOr<Request> Begin(const RequestOptions& options, const Secret32& account_key) const;
 
   // The next token. Pure: the state moves in Request::Commit alone. `row` has at least the vocabulary's tokens (rows padded beyond are
   // never chosen) or names its tokens. InvalidArgument: too few logits, or a request that another hook began. Unavailable: nothing finite in the row.
@@ -62,6 +64,7 @@ class Hook {
   const std::vector<std::string>& accounts() const { return keys_.accounts; }
 
  private:
+  friend struct RequestAccess;  // src/sampling/request_access.h: what an engine on a device must know
   struct Position;
   Hook(EpochKeys keys, const HookOptions& options);
   absl::Status CheckBegunHere(const Request& request) const;

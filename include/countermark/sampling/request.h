@@ -71,6 +71,7 @@ class Request {
 
  private:
   friend class Hook;
+  friend struct RequestAccess;  // src/sampling/request_access.h
   using WindowKey = std::array<uint32_t, kMaxWindow>;
   explicit Request(int window, const Secret32& sampling_key) : window_(window), sampling_key_(sampling_key) {}
   WindowKey KeyAt(size_t position) const;
