@@ -1,9 +1,10 @@
 // calibrate: the null trials of tests/calibration at length, and their figures as one JSON file.
 //
 //   build/bin/calibrate --passages 5000000 --out docs/results/calibration.json
+//   build/bin/calibrate --only verdicts --sets 20000 --out docs/results/calibration-verdicts.json
 //
 // For each scheme, alone and as the base of two channels, so many passages of 200 tokens, each under a fresh key; the same with deduplication off and
-// under fixed keys, to show what those do; whole verdicts over data sets. Exit 0: all inside their bands; 1: something is outside; 2: no run.
+// under fixed keys, to show what those do; whole verdicts over data sets. Each of the three can be run on its own. Exit 0: all inside their bands; 1: something is outside; 2: no run.
 #include <time.h>
 
 #include <CLI/CLI.hpp>
@@ -35,6 +36,7 @@ struct Arguments {
   uint64_t fixed_keys = 100;
   uint64_t seed = 1000000;
   int threads = 2;
+  std::string only;  // empty: all parts
   std::string tokenizer = COUNTERMARK_CACHE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   std::string corpus = COUNTERMARK_SOURCE_DIR "/tests/calibration/corpus";
   std::string out = "-";
@@ -184,13 +186,22 @@ int Calibrate(const Arguments& arguments) {
     return 2;
   }
   Run run(arguments, *std::move(corpus));
+  const auto wanted = [&](const char* part) { return arguments.only.empty() || arguments.only == part; };
   for (const Scheme scheme : {Scheme::kPartition, Scheme::kTournament, Scheme::kGumbel}) {
-    for (const bool two_channels : {false, true}) run.Case(scheme, two_channels);
-    run.FixedKeys(scheme);
-    run.VerdictsOf(scheme);
+    for (const bool two_channels : {false, true}) {
+      if (wanted("passages")) run.Case(scheme, two_channels);
+    }
+    if (wanted("keys")) run.FixedKeys(scheme);
+    if (wanted("verdicts")) run.VerdictsOf(scheme);
   }
+  std::string command = "build/bin/calibrate";
+  if (!arguments.only.empty()) command += " --only " + arguments.only;
+  if (wanted("passages")) command += Cat(" --passages ", arguments.passages);
+  if (wanted("verdicts")) command += Cat(" --sets ", arguments.sets);
+  if (wanted("keys")) command += Cat(" --fixed-keys ", arguments.fixed_keys);
+  command += Cat(" --seed ", arguments.seed);
   const ordered_json result = {
-      {"command", Cat("build/bin/calibrate --passages ", arguments.passages, " --sets ", arguments.sets, " --fixed-keys ", arguments.fixed_keys, " --seed ", arguments.seed)},
+      {"command", command},
       {"commit", cli::Commit()},
       {"date", Today()},
       {"machine", bench::Processor()},
@@ -218,6 +229,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 30))
       ->capture_default_str();
   app.add_option("--fixed-keys", arguments.fixed_keys, "fixed keys for each scheme and kind of text")->capture_default_str();
+  app.add_option("--only", arguments.only, "one part alone: passages, keys or verdicts")->check(CLI::IsMember({"passages", "keys", "verdicts"}));
   app.add_option("--seed", arguments.seed, "where the seeds begin")->capture_default_str();
   app.add_option("--threads", arguments.threads, "threads")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--tokenizer", arguments.tokenizer, "tokenizer file")->capture_default_str();
