@@ -72,11 +72,17 @@ __device__ __forceinline__ uint64_t LoadAcquire(const uint64_t* at) {
   asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");
   return value;
 }
+__device__ __forceinline__ unsigned long long LoadAcquire(const unsigned long long* at) {
+  return LoadAcquire(reinterpret_cast<const uint64_t*>(at));
+}
 __device__ __forceinline__ void StoreRelease(uint32_t* at, uint32_t value) {
   asm volatile("st.release.gpu.global.u32 [%0], %1;" : : "l"(at), "r"(value) : "memory");
 }
 __device__ __forceinline__ void StoreRelease(uint64_t* at, uint64_t value) {
   asm volatile("st.release.gpu.global.u64 [%0], %1;" : : "l"(at), "l"(value) : "memory");
+}
+__device__ __forceinline__ void StoreRelease(unsigned long long* at, unsigned long long value) {
+  StoreRelease(reinterpret_cast<uint64_t*>(at), static_cast<uint64_t>(value));
 }
 
 }  // namespace countermark

@@ -15,6 +15,7 @@
 #include "countermark/mark/select.h"
 #include "countermark/mark/tournament.h"
 #include "countermark/mark/weight.h"
+#include "kernels/device.cuh"
 
 namespace countermark {
 namespace {
@@ -88,22 +89,22 @@ __global__ void Candidates(const float* logits, float largest, float scale, uint
 
 // The sum over a block of each thread's `value`, given to all. Integers: the order does not matter.
 __device__ uint64_t BlockSum(uint64_t value, unsigned long long* shared) {
-  __syncthreads();
+  __syncthreads();  // [read] all have read the sum before this one
   if (threadIdx.x == 0) *shared = 0;
-  __syncthreads();
+  __syncthreads();  // [cleared] nothing is added to what is not yet 0
   atomicAdd(shared, static_cast<unsigned long long>(value));
-  __syncthreads();
+  __syncthreads();  // [added] all have added
   return *shared;
 }
 
 __global__ void TournamentRows(uint64_t* weights, const uint32_t* words, int rows, int candidates, int64_t stride, int layers) {
-  __shared__ unsigned long long shared;
+  SHARED_ARRAY(unsigned long long, shared, 1);
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     uint64_t* w = weights + row * stride;
     const uint32_t* g = words + row * stride;
     uint64_t mine = 0;
     for (int i = threadIdx.x; i < candidates; i += kThreads) mine += w[i];
-    uint64_t total = BlockSum(mine, &shared);
+    uint64_t total = BlockSum(mine, shared);
     if (total == 0) continue;  // an empty row stays empty; the whole block agrees
     const int shift = TournamentShift(total);
     total <<= shift;
@@ -111,13 +112,13 @@ __global__ void TournamentRows(uint64_t* weights, const uint32_t* words, int row
     for (int layer = 0; layer < layers; ++layer) {
       uint64_t ones = 0;
       for (int i = threadIdx.x; i < candidates; i += kThreads) ones += g[i] >> layer & 1 ? w[i] : 0;
-      const uint64_t ratio = TournamentRatio(total, BlockSum(ones, &shared));
+      const uint64_t ratio = TournamentRatio(total, BlockSum(ones, shared));
       mine = 0;
       for (int i = threadIdx.x; i < candidates; i += kThreads) {
         w[i] = TournamentWeight(w[i], g[i] >> layer & 1, ratio);
         mine += w[i];
       }
-      total = BlockSum(mine, &shared);
+      total = BlockSum(mine, shared);
     }
   }
 }
@@ -154,9 +155,8 @@ cudaError_t countermark_launch_seeds(const uint32_t* windows, int rows, int h, i
   if (rows == 0) return cudaSuccess;
   countermark::ChannelWeights by_value = {};
   for (int c = 0; c < channels; ++c) by_value.of[c] = weights[c];
-  countermark::Seeds<<<countermark::GridFor(rows), kThreads, 0, stream>>>(windows, rows, h, static_cast<countermark::Scheme>(scheme), keys,
-                                                                          route_key, by_value, channels, seeds, channel_of);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::Seeds, countermark::GridFor(rows), kThreads, 0, stream, windows, rows, h,
+                             static_cast<countermark::Scheme>(scheme), keys, route_key, by_value, channels, seeds, channel_of);
 }
 
 cudaError_t countermark_launch_word_rows(const uint32_t* seeds, int rows, uint32_t vocabulary, uint32_t* words, int64_t stride,
@@ -166,8 +166,7 @@ cudaError_t countermark_launch_word_rows(const uint32_t* seeds, int rows, uint32
   }
   if (rows == 0 || vocabulary == 0) return cudaSuccess;
   const dim3 grid(countermark::GridFor((vocabulary + 15) / 16), countermark::GridRows(rows));
-  countermark::WordRows<<<grid, kThreads, 0, stream>>>(seeds, rows, vocabulary, words, stride);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::WordRows, grid, kThreads, 0, stream, seeds, rows, vocabulary, words, stride);
 }
 
 cudaError_t countermark_launch_byte_rows(const uint32_t* seeds, int rows, uint32_t vocabulary, uint8_t* bytes, int64_t stride,
@@ -177,8 +176,7 @@ cudaError_t countermark_launch_byte_rows(const uint32_t* seeds, int rows, uint32
   }
   if (rows == 0 || vocabulary == 0) return cudaSuccess;
   const dim3 grid(countermark::GridFor((vocabulary + 63) / 64), countermark::GridRows(rows));
-  countermark::ByteRows<<<grid, kThreads, 0, stream>>>(seeds, rows, vocabulary, bytes, stride);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::ByteRows, grid, kThreads, 0, stream, seeds, rows, vocabulary, bytes, stride);
 }
 
 cudaError_t countermark_launch_candidates(const float* logits, float largest, float temperature, double delta, const uint32_t* words,
@@ -189,9 +187,8 @@ cudaError_t countermark_launch_candidates(const float* logits, float largest, fl
     return cudaErrorInvalidValue;
   }
   if (n == 0) return cudaSuccess;
-  countermark::Candidates<<<countermark::GridFor(n), kThreads, 0, stream>>>(
-      logits, largest, countermark::InverseTemperature(temperature), countermark::RedFactor(delta), words, layers, n, outputs);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::Candidates, countermark::GridFor(n), kThreads, 0, stream, logits, largest,
+                             countermark::InverseTemperature(temperature), countermark::RedFactor(delta), words, layers, n, outputs);
 }
 
 cudaError_t countermark_launch_tournament_rows(uint64_t* weights, const uint32_t* words, int rows, int candidates, int64_t stride, int layers,
@@ -201,8 +198,8 @@ cudaError_t countermark_launch_tournament_rows(uint64_t* weights, const uint32_t
     return cudaErrorInvalidValue;
   }
   if (rows == 0) return cudaSuccess;
-  countermark::TournamentRows<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(weights, words, rows, candidates, stride, layers);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::TournamentRows, static_cast<unsigned>(rows), kThreads, 0, stream, weights, words, rows, candidates,
+                             stride, layers);
 }
 
 cudaError_t countermark_launch_plain_draws(const uint64_t* weights, int rows, int candidates, int64_t stride, const uint32_t* sampling_keys,
@@ -212,7 +209,6 @@ cudaError_t countermark_launch_plain_draws(const uint64_t* weights, int rows, in
     return cudaErrorInvalidValue;
   }
   if (rows == 0) return cudaSuccess;
-  countermark::PlainDraws<<<countermark::GridFor(rows), kThreads, 0, stream>>>(weights, rows, candidates, stride, sampling_keys, positions,
-                                                                               draw, tokens);
-  return cudaGetLastError();
+  return countermark::Launch(countermark::PlainDraws, countermark::GridFor(rows), kThreads, 0, stream, weights, rows, candidates, stride,
+                             sampling_keys, positions, draw, tokens);
 }
