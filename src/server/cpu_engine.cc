@@ -28,20 +28,10 @@ uint64_t PlainBits(const Secret32& key, uint64_t position) {
   return bits;
 }
 
-// The parameters that a row is drawn by where no hook chooses. A greedy request keeps one candidate.
-SamplingParameters DrawnBy(SamplingParameters p) {
-  if (p.temperature < kMinTemperature) {
-    p.temperature = kMinTemperature;
-    p.top_k = 1;
-  }
-  return p;
-}
-
 // What became of one row of a step.
 struct Outcome {
   int32_t token = COUNTERMARK_NO_TOKEN;
   Cause cause = Cause::kFault;
-  bool any = false;       // the host chooses (bias)
   float logprob = -kInfinity;
   int32_t group = 0;      // rows of its slot that belong together, from this one on; 0: this row goes with one before it
   bool alone = false;     // its slot has not begun, or its depth does not follow
@@ -50,7 +40,7 @@ struct Outcome {
 class CpuEngine : public Engine {
  public:
   explicit CpuEngine(const EngineShape& shape)
-      : shape_(shape), slots_(static_cast<size_t>(shape.slots)), claimed_(slots_.size()), outcomes_(static_cast<size_t>(shape.rows)),
+      : shape_(shape), slots_(static_cast<size_t>(shape.slots)), claimed_(slots_.size()), committed_(slots_.size()), outcomes_(static_cast<size_t>(shape.rows)),
         spare_key_(Secret32::Random()) {}
 
   absl::Status Begin(int32_t slot, BegunRequest request, void*) override {
@@ -63,28 +53,39 @@ class CpuEngine : public Engine {
       ++metrics_.bad_slots;
       return absl::OkStatus();
     }
-    for (uint32_t token : tokens) At(slot).Commit(token, Length(), &metrics_);
+    At(slot).Commit(tokens, Length(), &metrics_);
     return absl::OkStatus();
   }
 
   absl::Status CommitRows(const int32_t* slots, const int32_t* tokens, int32_t rows, void*) override {
+    ++commits_;
     for (int32_t r = 0; r < rows; ++r) {
-      if (!Begun(slots[r])) {
+      if (!Begun(slots[r]) || std::exchange(committed_[static_cast<size_t>(slots[r])], commits_) == commits_) {
         ++metrics_.bad_slots;
       } else if (tokens[r] >= 0) {
-        At(slots[r]).Commit(static_cast<uint32_t>(tokens[r]), Length(), &metrics_);
+        const uint32_t token = static_cast<uint32_t>(tokens[r]);
+        At(slots[r]).Commit({&token, 1}, Length(), &metrics_);
       }
     }
     return absl::OkStatus();
   }
 
   absl::Status Rollback(int32_t slot, size_t n, void*) override {
-    if (At(slot).begun()) At(slot).Rollback(n, &metrics_);
+    if (n == 0) return absl::OkStatus();
+    if (At(slot).begun()) {
+      At(slot).Rollback(n, &metrics_);
+    } else {
+      ++metrics_.bad_slots;
+    }
     return absl::OkStatus();
   }
 
   absl::Status Rebuild(int32_t slot, std::span<const uint32_t> tokens, void*) override {
-    if (At(slot).begun()) At(slot).Rebuild(tokens, Length(), &metrics_);
+    if (At(slot).begun()) {
+      At(slot).Rebuild(tokens, Length(), &metrics_);
+    } else {
+      ++metrics_.bad_slots;
+    }
     return absl::OkStatus();
   }
 
@@ -106,8 +107,10 @@ class CpuEngine : public Engine {
 
   // All rows are sampled as the slots stand before the step; then what holds is committed. So a slot that is named twice gives both the same.
   absl::Status Step(const countermark_batch& batch, bool bias) {
+    if (batch.rows == 0) return absl::OkStatus();
     const auto began = std::chrono::steady_clock::now();
     ++metrics_.steps;
+    biasing_ = bias;
     for (int32_t r = 0; r < batch.rows;) r += SampleGroup(batch, r, bias);
     for (int32_t r = 0; r < batch.rows; ++r) Settle(batch, r);
     metrics_.last_step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -147,16 +150,28 @@ class CpuEngine : public Engine {
     return n;
   }
 
-  // A row that is nobody's: drawn plainly at temperature 1.
+  // A row that is nobody's: drawn plainly at temperature 1, at a position that no such row had before; or left to the host.
   void SampleAlone(const countermark_batch& batch, int32_t r, bool bias) {
-    ++metrics_.bad_slots;
+    const uint64_t position = metrics_.bad_slots++;
     Outcome& outcome = outcomes_[static_cast<size_t>(r)];
     outcome = {};
     outcome.group = 1;
     outcome.alone = true;
     const float* logits = Logits(batch, r);
-    DrawRow(logits, kPlain, spare_key_, metrics_.steps << 16 | static_cast<uint64_t>(r), &outcome);
-    if (bias && outcome.token >= 0) LeaveOne(batch, r, outcome.token);
+    if (bias) {
+      LookForFaults(logits);
+      HidePadding(batch, r);
+      return;
+    }
+    DrawRow(logits, kPlain, spare_key_, position, &outcome);
+  }
+
+  // Counts a row that nothing else looks at.
+  void LookForFaults(const float* logits) {
+    RowFault fault;
+    uint32_t likeliest;
+    (void)Greedy({logits, static_cast<size_t>(shape_.vocabulary)}, &likeliest, &fault);
+    if (fault != RowFault::kNone) ++metrics_.bad_rows;
   }
 
   void SampleRow(const countermark_batch& batch, int32_t r, const CpuSlot& slot, uint64_t position, Outcome* outcome) {
@@ -172,7 +187,11 @@ class CpuEngine : public Engine {
   void BiasRow(const countermark_batch& batch, int32_t r, const CpuSlot& slot, uint64_t position, Outcome* outcome) {
     if (slot.state() == kSlotFaulty || position >= Length()) {
       SampleRow(batch, r, slot, position, outcome);
-      if (outcome->token >= 0) LeaveOne(batch, r, outcome->token);
+      if (outcome->token >= 0) {
+        LeaveOne(batch, r, outcome->token);
+      } else {
+        HidePadding(batch, r);
+      }
       return;
     }
     const bool single = batch.dtype == COUNTERMARK_F32;
@@ -182,7 +201,7 @@ class CpuEngine : public Engine {
     if (choice.ok() && shape_.scheme == Scheme::kPartition && (choice->cause == Cause::kMarked || choice->cause == Cause::kStart ||
                                                                choice->cause == Cause::kRepeatedWindow || choice->cause == Cause::kOff)) {
       outcome->cause = choice->cause;
-      outcome->any = true;
+      if (choice->cause != Cause::kMarked) LookForFaults(logits);  // the hook had no need to look at the row
     } else {
       TakeChoice(choice, slot, outcome);
     }
@@ -229,25 +248,38 @@ class CpuEngine : public Engine {
     if (batch.out_logprobs) batch.out_logprobs[r] = outcome.logprob;
     if (batch.out_causes) batch.out_causes[r] = static_cast<uint8_t>(outcome.cause);
     int32_t hold = 0;
-    for (int32_t d = 0; d < outcome.group; ++d) {
-      const Outcome& at = outcomes_[static_cast<size_t>(r + d)];
-      if (at.token == COUNTERMARK_NO_TOKEN && !at.any) break;
-      ++hold;
-      if (d + 1 < outcome.group && !at.any && at.token != batch.drafts[r + d]) break;
+    if (outcome.group > 0 && (outcome.alone || !ClaimedAlready(batch.slots[r]))) {
+      for (int32_t d = 0; d < outcome.group; ++d) {
+        const int32_t token = outcomes_[static_cast<size_t>(r + d)].token;
+        if (token == COUNTERMARK_NO_TOKEN || outcome.alone) break;
+        ++hold;
+        if (d + 1 < outcome.group && token != batch.drafts[r + d]) break;
+      }
+      if (!outcome.alone) Tell(batch, r, hold);
     }
     if (batch.out_accepted) batch.out_accepted[r] = hold;
-    if (outcome.group == 0 || outcome.alone) return;
-    const int32_t slot = batch.slots[r];
-    if (std::exchange(claimed_[static_cast<size_t>(slot)], metrics_.steps) == metrics_.steps) return;  // named a second time
-    CpuSlot& at = At(slot);
-    at.ForgetNotes();
+  }
+
+  // A slot that is named twice in a step is told and committed once.
+  bool ClaimedAlready(int32_t slot) {
+    if (std::exchange(claimed_[static_cast<size_t>(slot)], metrics_.steps) != metrics_.steps) return false;
+    ++metrics_.bad_slots;
+    return true;
+  }
+
+  // The slot of row r learns what its next tokens are, and takes them if that is asked.
+  void Tell(const countermark_batch& batch, int32_t r, int32_t hold) {
+    CpuSlot& slot = At(batch.slots[r]);
+    slot.ForgetNotes();
+    uint32_t tokens[COUNTERMARK_MAX_DRAFTS + 1];
     for (int32_t d = 0; d < hold; ++d) {
       const Outcome& row = outcomes_[static_cast<size_t>(r + d)];
-      const int32_t token = row.any ? (d + 1 < outcome.group ? batch.drafts[r + d] : COUNTERMARK_NO_TOKEN) : row.token;
-      at.Note(static_cast<uint32_t>(token), row.cause, row.any);
+      tokens[d] = static_cast<uint32_t>(row.token);
+      slot.Note(tokens[d], row.cause, false);
     }
-    if (!batch.commit) return;
-    for (int32_t d = 0; d < hold; ++d) at.Commit(static_cast<uint32_t>(outcomes_[static_cast<size_t>(r + d)].token), Length(), &metrics_);
+    // After bias without a token the host chooses, and the cause holds for what it takes.
+    if (hold == 0 && biasing_) slot.Note(0, outcomes_[static_cast<size_t>(r)].cause, true);
+    if (batch.commit) slot.Commit({tokens, static_cast<size_t>(hold)}, Length(), &metrics_);
   }
 
   template <typename T>
@@ -292,11 +324,23 @@ class CpuEngine : public Engine {
     RowOf<uint16_t>(batch, r)[token] = 0;
   }
 
+  // Columns beyond the vocabulary are never chosen, by the host either.
+  void HidePadding(const countermark_batch& batch, int32_t r) const {
+    const ptrdiff_t from = shape_.vocabulary, to = batch.columns;
+    if (batch.dtype == COUNTERMARK_F32) {
+      std::fill(RowOf<float>(batch, r) + from, RowOf<float>(batch, r) + to, -kInfinity);
+    } else {
+      std::fill(RowOf<uint16_t>(batch, r) + from, RowOf<uint16_t>(batch, r) + to, batch.dtype == COUNTERMARK_F16 ? HalfOf(-kInfinity) : BfloatOf(-kInfinity));
+    }
+  }
+
   EngineShape shape_;
   std::vector<CpuSlot> slots_;
-  std::vector<uint64_t> claimed_;  // the step that last settled a slot
+  std::vector<uint64_t> claimed_, committed_;  // the step that last settled a slot, and the call of CommitRows that last committed to it
+  uint64_t commits_ = 0;
   std::vector<Outcome> outcomes_;
   Secret32 spare_key_;             // draws of rows without a request
+  bool biasing_ = false;
   RowScratch scratch_;
   std::vector<float> converted_;
   EngineMetrics metrics_;

@@ -28,21 +28,20 @@ void CpuSlot::CommitAs(uint32_t token, Cause cause, uint64_t max_length, EngineM
   if (state_ == kSlotFaulty || length() >= max_length) cause = Cause::kFault;
   if (length() >= max_length) {
     ++beyond_;
-    ++metrics->too_long;
   } else {
     request_->Commit(token, cause);
   }
   ++metrics->tokens[static_cast<size_t>(cause)];
 }
 
-void CpuSlot::Commit(uint32_t token, uint64_t max_length, EngineMetrics* metrics) {
-  Cause cause = Cause::kForced;
-  if (read_ < noted_) {
-    const Noted& note = notes_[read_++];
-    if (note.any || note.token == token) cause = note.cause;
-    if (note.token != token) ForgetNotes();  // those after it rest on another token than this one
+void CpuSlot::Commit(std::span<const uint32_t> tokens, uint64_t max_length, EngineMetrics* metrics) {
+  bool matching = true;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    matching = matching && i < noted_ && (notes_[i].any || notes_[i].token == tokens[i]);
+    if (length() >= max_length) ++metrics->too_long;
+    CommitAs(tokens[i], matching ? notes_[i].cause : Cause::kForced, max_length, metrics);
   }
-  CommitAs(token, cause, max_length, metrics);
+  if (!tokens.empty()) ForgetNotes();
 }
 
 void CpuSlot::Rollback(uint64_t n, EngineMetrics* metrics) {

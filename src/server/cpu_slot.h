@@ -1,7 +1,7 @@
 // One slot of the host's engine: a request, what the last step said of its next tokens, and the tokens beyond its length.
 //
-//   slot.Note(0, token, cause);                     // what a step gave for the position length()
-//   slot.Commit(token, max_length, &metrics);       // counted under that cause, if it is that token
+//   slot.Note(token, cause);                        // what a step gave for the position length()
+//   slot.Commit({&token, 1}, max_length, &metrics); // counted under that cause, if it is that token
 #ifndef COUNTERMARK_SRC_SERVER_CPU_SLOT_H_
 #define COUNTERMARK_SRC_SERVER_CPU_SLOT_H_
 
@@ -30,11 +30,13 @@ class CpuSlot {
   std::array<uint64_t, kTableCauses> Counters() const;
 
   // A step begins to say what the next tokens are; what an earlier one said is forgotten.
-  void ForgetNotes() { noted_ = read_ = 0; }
-  // The next of them. `any`: the cause holds whatever token the host takes, and `token` is the draft that the notes after it rest on.
+  void ForgetNotes() { noted_ = 0; }
+  // The next of them. `any`: the cause holds whatever token the host takes.
   void Note(uint32_t token, Cause cause, bool any);
 
-  void Commit(uint32_t token, uint64_t max_length, EngineMetrics* metrics);
+  // A token is counted under the cause that was noted for its place, if it and those before it in this call are the tokens noted; else as forced. What
+  // was noted holds for one call.
+  void Commit(std::span<const uint32_t> tokens, uint64_t max_length, EngineMetrics* metrics);
   void Rollback(uint64_t n, EngineMetrics* metrics);
   void Rebuild(std::span<const uint32_t> tokens, uint64_t max_length, EngineMetrics* metrics);
 
@@ -51,7 +53,7 @@ class CpuSlot {
   std::optional<Request> request_;
   uint64_t beyond_ = 0;
   std::array<Noted, COUNTERMARK_MAX_DRAFTS + 1> notes_ = {};  // of the tokens from length() on
-  size_t noted_ = 0, read_ = 0;
+  size_t noted_ = 0;
 };
 
 }  // namespace countermark::server

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "countermark/countermark.h"
+#include "countermark/mark/weight.h"
 #include "countermark/sampling/hook.h"
 #include "kernels/request_table.h"
 #include "src/server/account_keys.h"
@@ -44,6 +45,15 @@ struct BegunRequest {
   std::shared_ptr<const EpochHook> epoch;
   Request request;
 };
+
+// The parameters that a row is drawn by where no hook chooses for it. A greedy request keeps its likeliest candidate.
+inline SamplingParameters DrawnBy(SamplingParameters p) {
+  if (p.temperature < kMinTemperature) {
+    p.temperature = kMinTemperature;
+    p.top_k = 1;
+  }
+  return p;
+}
 
 // Totals since the engine was made.
 struct EngineMetrics {
