@@ -113,21 +113,8 @@ function(countermark_simt_library name)
   endforeach()
 endfunction()
 
-# countermark_simt_broken_library(NAME SOURCE file.cu BARRIER name [DEPS target...] [VARIANTS variant...]): the same of a copy without the barrier that the
-# source names: `__syncthreads();  // [name] why`. The copy is made at build time and refused unless there is exactly one.
-function(countermark_simt_broken_library name)
-  cmake_parse_arguments(ARG "" "SOURCE;BARRIER" "DEPS;VARIANTS" ${ARGN})
-  get_filename_component(source "${ARG_SOURCE}" ABSOLUTE)
-  get_filename_component(stem "${source}" NAME_WE)
-  set(copy "${CMAKE_CURRENT_BINARY_DIR}/${name}_${stem}_without_${ARG_BARRIER}.cc")
-  set(script "${countermark_SOURCE_DIR}/tests/simt/without_barrier.cmake")
-  add_custom_command(OUTPUT "${copy}"
-    COMMAND ${CMAKE_COMMAND} "-DIN=${source}" "-DOUT=${copy}" "-DBARRIER=${ARG_BARRIER}" -P "${script}"
-    DEPENDS "${source}" "${script}" VERBATIM)
-  countermark_simt_library(${name} SOURCES "${copy}" DEPS ${ARG_DEPS} VARIANTS ${ARG_VARIANTS})
-endfunction()
-
-# countermark_simt_program(NAME SOURCES file... LIBRARIES name... [DEPS target...] [VARIANTS variant...]): programs with gtest, in no test list.
+# countermark_simt_program(NAME SOURCES file... LIBRARIES name... [DEPS target...] [VARIANTS variant...]): programs, with gtest if they
+# use it, in no test list.
 function(countermark_simt_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES;DEPS;VARIANTS" ${ARGN})
   if(NOT ARG_VARIANTS)
@@ -172,5 +159,46 @@ function(countermark_simt_test name)
       add_test(NAME ${target} COMMAND ${target})
       set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
     endif()
+  endforeach()
+endfunction()
+
+# countermark_simt_broken_test(NAME SOURCE file.cu CHECK check.cc BARRIERS name... [DEPS target...]): proves that the tests of a kernel would notice a
+# missing barrier. CHECK is a program without gtest: status 0 if all its runs were right, 1 if some were wrong. With the source as it is it must
+# end with 0, also under the race check. Then once for each barrier that the source names, `__syncthreads();  // [name] why`, with a copy that lacks
+# just this one: without sanitizers it must end with 1 or crash, and under the race check be stopped for a data race in that source. The copy is made at
+# build time and refused unless there is exactly one barrier of the name.
+function(countermark_simt_broken_test name)
+  cmake_parse_arguments(ARG "" "SOURCE;CHECK" "BARRIERS;DEPS" ${ARGN})
+  if(COUNTERMARK_SANITIZE)
+    return()   # the variants are what this is about
+  endif()
+  get_filename_component(source "${ARG_SOURCE}" ABSOLUTE)
+  get_filename_component(stem "${source}" NAME_WE)
+  get_filename_component(file "${source}" NAME)
+  string(REPLACE "." "\\." file "${file}")
+  set(scripts "${countermark_SOURCE_DIR}/tests/simt")
+  foreach(barrier IN LISTS ARG_BARRIERS ITEMS "")
+    if(barrier STREQUAL "")
+      set(target ${name}_intact)
+      set(copy "${source}")
+      set(expected 0)
+      set(expected_tsan 0)
+      set(match "")
+    else()
+      set(target ${name}_without_${barrier})
+      set(copy "${CMAKE_CURRENT_BINARY_DIR}/${stem}_without_${barrier}.cc")
+      set(expected "1|Floating-point exception|Segmentation fault")   # a wrong sum may be a divisor or an index
+      set(expected_tsan 66)
+      set(match "ThreadSanitizer: data race.*${file}:[0-9]+")
+      add_custom_command(OUTPUT "${copy}"
+        COMMAND ${CMAKE_COMMAND} "-DIN=${source}" "-DOUT=${copy}" "-DBARRIER=${barrier}" -P "${scripts}/without_barrier.cmake"
+        DEPENDS "${source}" "${scripts}/without_barrier.cmake" VERBATIM)
+    endif()
+    countermark_simt_library(${target}_kernels SOURCES "${copy}" DEPS ${ARG_DEPS} VARIANTS plain tsan)
+    countermark_simt_program(${target} SOURCES "${ARG_CHECK}" LIBRARIES ${target}_kernels DEPS ${ARG_DEPS} VARIANTS plain tsan)
+    add_test(NAME ${target} COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${target}>" "-DSTATUS=${expected}" -P "${scripts}/expect.cmake")
+    add_test(NAME ${target}_tsan COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${target}_tsan>" -DSTATUS=${expected_tsan} "-DMATCH=${match}"
+      -P "${scripts}/expect.cmake")
+    set_tests_properties(${target} ${target}_tsan PROPERTIES LABELS simt TIMEOUT 300)
   endforeach()
 endfunction()

@@ -60,6 +60,14 @@ void Fiber::AdoptCaller() {
 
 Fiber& Fiber::Current() { return *current; }
 
+void Fiber::ReleaseFor([[maybe_unused]] void* at) {
+#if defined(COUNTERMARK_SIMT_TSAN)
+  __tsan_switch_to_fiber(tsan_, __tsan_switch_to_fiber_no_sync);  // in name only
+  Release(at);
+  __tsan_switch_to_fiber(current->tsan_, __tsan_switch_to_fiber_no_sync);
+#endif
+}
+
 void Fiber::SwitchTo(Fiber& to) {
   Fiber* const from = current;
   current = &to;

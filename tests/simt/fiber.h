@@ -22,6 +22,7 @@ class Fiber {
   void AdoptCaller();          // stands for the calling thread's own stack
   static void SwitchTo(Fiber& to);
   static Fiber& Current();
+  void ReleaseFor(void* at);   // for the race check: publishes what this fiber, which does not run, has done
 
  private:
   static void Start(boost::context::detail::transfer_t transfer);

@@ -354,13 +354,18 @@ cudaError_t Machine::Run(dim3 grid, dim3 block, size_t smem_bytes, const std::fu
     }
     if (fault_ != Fault::kNone) break;
   }
-  Acquire(&ended_);
-  if (fault_ == Fault::kNone) return cudaSuccess;
-  Describe();
-  for (const auto& resident : blocks_) {
-    for (const auto& thread : resident->threads) thread->Make(&Machine::ThreadEntry);
+  if (fault_ != Fault::kNone) {
+    Describe();
+    for (const Warp* warp : all_warps_) {  // those that are in the middle of the kernel stay there for ever
+      for (uint32_t left = warp->live; left != 0; left &= left - 1) {
+        Thread* const thread = warp->threads[std::countr_zero(left)];
+        thread->ReleaseFor(&ended_);
+        thread->Make(&Machine::ThreadEntry);
+      }
+    }
   }
-  return cudaErrorLaunchFailure;
+  Acquire(&ended_);
+  return fault_ == Fault::kNone ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 // ---- The functions that kernels call ---------------------------------------------------------------------------------------------

@@ -86,11 +86,12 @@ __global__ void AtomicsKernel(uint64_t* places) {
   atomicOr(words + 8, 1u << (i % 32));
   atomicXor(words + 10, i);
   atomicAdd(reinterpret_cast<int*>(words + 12), -1);
-  unsigned before = words[14];
-  for (unsigned seen = ~before; seen != before;) {  // a product under compare-and-swap
+  unsigned seen = 0;  // a product under compare-and-swap, from a first guess
+  for (unsigned before = ~seen; before != seen;) {
     seen = before;
-    before = atomicCAS(words + 14, seen, seen * 3 + 0 * i);
+    before = atomicCAS(words + 14, seen, seen * 3);
   }
+
   if (atomicExch(words + 16, 1u) == 0) atomicAdd(words + 17, 1u);
   atomicInc(words + 18, 6);
 }
@@ -231,7 +232,7 @@ __global__ void RacyPublishKernel(uint32_t* data, uint32_t* flag, bool fence) {
 }  // namespace
 
 // The lines that reports must name.
-const int kMissedBarrierLine = 156, kFirstBarrierLine = 163, kSecondBarrierLine = 165, kLonelyShuffleLine = 174, kForeignMaskLine = 179, kTrapLine = 183;
+const int kMissedBarrierLine = 157, kFirstBarrierLine = 164, kSecondBarrierLine = 166, kLonelyShuffleLine = 175, kForeignMaskLine = 180, kTrapLine = 184;
 
 cudaError_t BlockSums(const uint32_t* values, int n, int blocks, int threads, uint64_t* sums, cudaStream_t stream) {
   return Launch(BlockSumsKernel<32>, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0, stream, values, n, sums);
