@@ -1,0 +1,124 @@
+// A row of logits on the device: reading it eight tokens at a time, the weight of a token, and the key by which candidates are ordered.
+#ifndef COUNTERMARK_KERNELS_ROW_CUH_
+#define COUNTERMARK_KERNELS_ROW_CUH_
+
+#include "countermark/mark/weight.h"
+#include "kernels/device.cuh"
+#include "kernels/sample.h"
+
+namespace countermark {
+
+inline constexpr int kThreads = 256;           // of every block
+inline constexpr int kWarps = kThreads / 32;
+inline constexpr int kOctet = 8;               // tokens read at once: 16 bytes of fp16 or bf16
+inline constexpr int kUnit = 64;               // tokens of a byte block; slices begin at multiples of it
+inline constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
+
+__device__ __forceinline__ int Smaller(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ float Infinity() { return __uint_as_float(0x7F800000u); }
+
+// One row, of which the tokens 0 … vocabulary − 1 count.
+struct RowLogits {
+  const void* data;
+  LogitType type;
+  bool aligned;      // to 16 bytes: octets are read whole
+  int32_t vocabulary;
+};
+
+__device__ __forceinline__ int LogitBytes(LogitType type) { return type == kFloat32 ? 4 : 2; }
+
+__device__ __forceinline__ RowLogits RowAt(const SampleBatch& batch, int row) {
+  const char* data = static_cast<const char*>(batch.logits) + static_cast<int64_t>(row) * batch.stride * LogitBytes(batch.type);
+  return {data, batch.type, reinterpret_cast<uintptr_t>(data) % 16 == 0, batch.vocabulary};
+}
+
+__device__ __forceinline__ float LoadLogit(const RowLogits& row, int token) {
+  switch (row.type) {
+    case kFloat32: return static_cast<const float*>(row.data)[token];
+    case kFloat16: return __half2float(static_cast<const __half*>(row.data)[token]);
+    default: return __bfloat162float(static_cast<const __nv_bfloat16*>(row.data)[token]);
+  }
+}
+
+// z[0 … 7] = the logits of eight tokens from `first` on, a multiple of 8; −∞ beyond the vocabulary.
+__device__ __forceinline__ void LoadOctet(const RowLogits& row, int first, float z[kOctet]) {
+  if (first + kOctet > row.vocabulary || !row.aligned) {
+#pragma unroll
+    for (int i = 0; i < kOctet; ++i) z[i] = first + i < row.vocabulary ? LoadLogit(row, first + i) : -Infinity();
+    return;
+  }
+  if (row.type == kFloat32) {
+    const float4* at = reinterpret_cast<const float4*>(static_cast<const float*>(row.data) + first);
+    const float4 a = at[0], b = at[1];
+    z[0] = a.x; z[1] = a.y; z[2] = a.z; z[3] = a.w;
+    z[4] = b.x; z[5] = b.y; z[6] = b.z; z[7] = b.w;
+    return;
+  }
+  const uint4 raw = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(row.data) + first);
+  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+  if (row.type == kBfloat16) {  // a bf16 is the upper half of a float
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      z[2 * i] = __uint_as_float(words[i] << 16);
+      z[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    __half_raw low, high;
+    low.x = static_cast<uint16_t>(words[i]);
+    high.x = static_cast<uint16_t>(words[i] >> 16);
+    z[2 * i] = __half2float(__half(low));
+    z[2 * i + 1] = __half2float(__half(high));
+  }
+}
+
+// How logits become weights in one row: mark/weight.h, and what stands in for it where a logit is +∞.
+struct Weigher {
+  float max;        // the row's largest logit
+  float scale;      // InverseTemperature
+  bool infinite;    // some logits are +∞: they alone are candidates, equally
+  float reach;      // z − max below this: the weight is 0 (2^−40.5 of the largest; the weight's own rounding is far below 2^−0.5)
+
+  __device__ __forceinline__ float operator()(float z) const {
+    if (infinite) return z == Infinity() ? 0x1p40f : 0.0f;
+    return WeightAsFloat(z, max, scale);  // 0 for NaN and −∞
+  }
+  // Whether all of eight tokens are out of reach, the largest of them being `z`.
+  __device__ __forceinline__ bool OutOfReach(float z) const { return !infinite && !(z - max >= reach); }
+};
+
+__device__ __forceinline__ Weigher MakeWeigher(float max, float scale) { return {max, scale, max == Infinity(), -40.5f / scale}; }
+
+__device__ __forceinline__ float LargestOf(const float z[kOctet]) {
+  float m = z[0];
+#pragma unroll
+  for (int i = 1; i < kOctet; ++i) m = fmaxf(m, z[i]);  // passes over NaN
+  return m;
+}
+
+// A candidate as one integer: larger keys come first in the order of truncation (weight descending, then id ascending). 53 bits: the weight's
+// float less that of 1, then the complement of the id. 0 is no candidate.
+inline constexpr uint32_t kOneAsBits = 0x3F800000u;
+inline constexpr uint32_t kIdMask = 0xFFFFFFu;
+inline constexpr int kKeyBits = 53;
+
+__device__ __forceinline__ uint64_t KeyOf(float weight, uint32_t id) {
+  return static_cast<uint64_t>(__float_as_uint(weight) - kOneAsBits) << 24 | (kIdMask - id);
+}
+__device__ __forceinline__ float WeightOf(uint64_t key) { return __uint_as_float(static_cast<uint32_t>(key >> 24) + kOneAsBits); }
+__device__ __forceinline__ uint32_t IdOf(uint64_t key) { return kIdMask - (static_cast<uint32_t>(key) & kIdMask); }
+// The least key of weight ≥ `weight`, whatever the id.
+__device__ __forceinline__ uint64_t LeastKeyOf(float weight) { return static_cast<uint64_t>(__float_as_uint(weight) - kOneAsBits) << 24; }
+
+// The smallest float that is not below the integer `value` ≤ 2⁴⁰: weights are floats, so w ≥ value just when w ≥ this.
+__device__ __forceinline__ float NotBelow(uint64_t value) {
+  float f = static_cast<float>(value);
+  if (static_cast<double>(f) < static_cast<double>(value)) f = __uint_as_float(__float_as_uint(f) + 1);
+  return f;
+}
+
+}  // namespace countermark
+
+#endif  // COUNTERMARK_KERNELS_ROW_CUH_
