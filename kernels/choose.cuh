@@ -232,11 +232,9 @@ __device__ inline void ListSlice(const RowLogits& row, const RowWork& work, int 
   // Without a total, tokens clearly below the cut need not be weighed: 2^−0.01 is far more than the rounding of a weight.
   const float reach = total_wanted || work.weigh.infinite ? -Infinity() : (log2f(work.cut) - 40.01f) / work.weigh.scale;
   uint64_t total = 0, listed_sum = 0, count = 0;
-  for (int at = begin + kOctet * static_cast<int>(threadIdx.x); at < end; at += kOctet * kThreads) {
-    float z[kOctet];
-    LoadOctet(row, at, z);
+  EachOctet(row, begin, end, [&](int at, const float* z) {
     const float largest = LargestOf(z);
-    if (work.weigh.OutOfReach(largest) || largest - work.weigh.max < reach) continue;
+    if (work.weigh.OutOfReach(largest) || largest - work.weigh.max < reach) return;
     float w[kOctet];
     uint32_t found = 0;
 #pragma unroll
@@ -251,7 +249,7 @@ __device__ inline void ListSlice(const RowLogits& row, const RowWork& work, int 
         }
       }
     }
-    if (found == 0) continue;
+    if (found == 0) return;
     uint32_t place = atomicAdd(&plan->listed, found);
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
@@ -260,7 +258,7 @@ __device__ inline void ListSlice(const RowLogits& row, const RowWork& work, int 
         ++place;
       }
     }
-  }
+  });
   BlockSum2(&total, &listed_sum, scratch);
   count = BlockSum(count, scratch);
   if (threadIdx.x == 0) {

@@ -40,37 +40,69 @@ __device__ __forceinline__ float LoadLogit(const RowLogits& row, int token) {
   }
 }
 
-// z[0 … 7] = the logits of eight tokens from `first` on, a multiple of 8; −∞ beyond the vocabulary.
-__device__ __forceinline__ void LoadOctet(const RowLogits& row, int first, float z[kOctet]) {
-  if (first + kOctet > row.vocabulary || !row.aligned) {
+// Eight logits as they lie in memory: `high` for fp32 alone. Loading does not branch on the type, so that several loads can be on their way at once.
+struct RawOctet {
+  uint4 low, high;
+};
+
+// The row is aligned and `first`, a multiple of 8, at least 8 before its end.
+__device__ __forceinline__ RawOctet LoadRaw(const RowLogits& row, int first) {
+  const char* at = static_cast<const char*>(row.data) + static_cast<int64_t>(first) * LogitBytes(row.type);
+  RawOctet raw = {*reinterpret_cast<const uint4*>(at), {}};
+  if (row.type == kFloat32) raw.high = *reinterpret_cast<const uint4*>(at + 16);
+  return raw;
+}
+
+__device__ __forceinline__ void Unpack(const RawOctet& raw, LogitType type, float z[kOctet]) {
+  const uint32_t words[8] = {raw.low.x, raw.low.y, raw.low.z, raw.low.w, raw.high.x, raw.high.y, raw.high.z, raw.high.w};
+  if (type == kFloat32) {
 #pragma unroll
-    for (int i = 0; i < kOctet; ++i) z[i] = first + i < row.vocabulary ? LoadLogit(row, first + i) : -Infinity();
-    return;
-  }
-  if (row.type == kFloat32) {
-    const float4* at = reinterpret_cast<const float4*>(static_cast<const float*>(row.data) + first);
-    const float4 a = at[0], b = at[1];
-    z[0] = a.x; z[1] = a.y; z[2] = a.z; z[3] = a.w;
-    z[4] = b.x; z[5] = b.y; z[6] = b.z; z[7] = b.w;
-    return;
-  }
-  const uint4 raw = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(row.data) + first);
-  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-  if (row.type == kBfloat16) {  // a bf16 is the upper half of a float
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      z[2 * i] = __uint_as_float(words[i] << 16);
-      z[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
-    }
+    for (int i = 0; i < kOctet; ++i) z[i] = __uint_as_float(words[i]);
     return;
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    __half_raw low, high;
-    low.x = static_cast<uint16_t>(words[i]);
-    high.x = static_cast<uint16_t>(words[i] >> 16);
-    z[2 * i] = __half2float(__half(low));
-    z[2 * i + 1] = __half2float(__half(high));
+    if (type == kBfloat16) {  // a bf16 is the upper half of a float
+      z[2 * i] = __uint_as_float(words[i] << 16);
+      z[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
+    } else {
+      __half_raw low, high;
+      low.x = static_cast<uint16_t>(words[i]);
+      high.x = static_cast<uint16_t>(words[i] >> 16);
+      z[2 * i] = __half2float(__half(low));
+      z[2 * i + 1] = __half2float(__half(high));
+    }
+  }
+}
+
+// z[0 … 7] = the logits of eight tokens from `first` on, a multiple of 8; −∞ beyond the vocabulary.
+__device__ __forceinline__ void LoadOctet(const RowLogits& row, int first, float z[kOctet]) {
+  if (row.aligned && first + kOctet <= row.vocabulary) {
+    Unpack(LoadRaw(row, first), row.type, z);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kOctet; ++i) z[i] = first + i < row.vocabulary ? LoadLogit(row, first + i) : -Infinity();
+}
+
+// Calls fn(first, z) for each octet of the tokens begin … end − 1 that falls to this thread, ascending. Two are loaded before the first is worked on.
+template <typename Fn>
+__device__ __forceinline__ void EachOctet(const RowLogits& row, int begin, int end, const Fn& fn) {
+  constexpr int kStride = kOctet * kThreads;
+  int at = begin + kOctet * static_cast<int>(threadIdx.x);
+  float z[kOctet];
+  if (row.aligned) {
+    for (; at + kStride + kOctet <= end; at += 2 * kStride) {
+      const RawOctet first = LoadRaw(row, at), second = LoadRaw(row, at + kStride);
+      Unpack(first, row.type, z);
+      fn(at, z);
+      Unpack(second, row.type, z);
+      fn(at + kStride, z);
+    }
+  }
+  for (; at < end; at += kStride) {
+    LoadOctet(row, at, z);
+    fn(at, z);
   }
 }
 

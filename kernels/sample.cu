@@ -16,6 +16,8 @@
 namespace countermark {
 namespace {
 
+inline constexpr int kBlocksAMultiprocessor = 2;  // 128 registers a thread: nothing is spilled
+
 // The order of the work.
 struct Schedule {
   Slicing slicing;
@@ -64,7 +66,7 @@ __device__ inline float LogProbability(const RowLogits& row, const RowWork& work
   return static_cast<float>(log(static_cast<double>(work.weigh(LoadLogit(row, static_cast<int>(chosen.token)))) / static_cast<double>(chosen.total)));
 }
 
-__device__ inline void FinishRow(const RequestTable& table, const StepMemory& memory, const SampleBatch& batch, const Schedule& schedule, int row_index,
+__device__ __forceinline__ void FinishRow(const RequestTable& table, const StepMemory& memory, const SampleBatch& batch, const Schedule& schedule, int row_index,
                                  bool bias, RowWork* work, BlockScratch* scratch, TournamentScratch* field) {
   const RowLogits row = RowAt(batch, row_index);
   RowPlan* shared_plan = memory.plans + row_index;
@@ -113,7 +115,7 @@ __device__ inline void FinishRow(const RequestTable& table, const StepMemory& me
   }
 }
 
-__global__ void __launch_bounds__(kThreads, 3) SampleRows(const __grid_constant__ RequestTable table, const __grid_constant__ StepMemory memory,
+__global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(const __grid_constant__ RequestTable table, const __grid_constant__ StepMemory memory,
                                                              const __grid_constant__ SampleBatch batch, const __grid_constant__ Schedule schedule, bool bias) {
   SHARED_ARRAY(BlockScratch, scratch, 1);
   SHARED_ARRAY(TournamentScratch, field, 1);
@@ -275,7 +277,7 @@ cudaError_t LaunchStep(const RequestTable& table, const Workspace& space, const 
   if (batch.rows == 0) return cudaSuccess;
   StepMemory memory;
   LayOut(space.memory, space.rows, space.columns, &memory);
-  const int most = 3 * space.multiprocessors;
+  const int most = kBlocksAMultiprocessor * space.multiprocessors;
   const Schedule schedule = Plan(batch, most);
   const uint32_t blocks = schedule.tickets < static_cast<uint32_t>(most) ? schedule.tickets : static_cast<uint32_t>(most);
   cudaError_t error = Launch(SampleRows, dim3(blocks), dim3(kThreads), 0, stream, table, memory, batch, schedule, bias);

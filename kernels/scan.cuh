@@ -23,9 +23,7 @@ __device__ inline void ScanSlice(const RowLogits& row, int begin, int end, float
   float max = -Infinity(), sum = 0.0f;
   uint32_t first = kIdMask;
   bool nan = false;
-  for (int at = begin + kOctet * static_cast<int>(threadIdx.x); at < end; at += kOctet * kThreads) {
-    float z[kOctet];
-    LoadOctet(row, at, z);
+  EachOctet(row, begin, end, [&](int at, const float* z) {
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) nan = nan || z[i] != z[i];
     const float largest = LargestOf(z);
@@ -41,7 +39,7 @@ __device__ inline void ScanSlice(const RowLogits& row, int begin, int end, float
 #pragma unroll
       for (int i = 0; i < kOctet; ++i) sum += exp2f((z[i] - max) * scale);
     }
-  }
+  });
   if (bins != nullptr) bins[threadIdx.x] = {max, sum};
 
   // The largest, at a tie the lowest id: one integer to maximise.

@@ -10,7 +10,12 @@ namespace countermark {
 namespace {
 
 constexpr size_t kMostPairs = 0xFFFFFFFE;
-constexpr size_t kStep = 64;          // positions hashed ahead of their look-up, so that the memory's answer is there when it is asked for
+constexpr size_t kStep = 64;          // positions hashed before their look-up, so that the memory's answer is there when it is asked for
+// In a table beyond the caches the look-up comes three shorter batches later: enough reads are under way then, and no more than a core keeps
+// track of; and what a look-up will be compared with is asked for, too. In a small table that would only be work.
+constexpr int kLargeBits = 22;  // 32 MiB
+constexpr size_t kLargeStep = 16;
+constexpr size_t kLargeAhead = 3;
 constexpr size_t kReserveStep = 1u << 24;  // positions for which room is made at once; a multiple of kStep
 constexpr int kLeastBits = 8;
 
@@ -132,6 +137,25 @@ void PairSet::ExcludeWindowsOf(std::span<const uint32_t> prompt) {
   }
 }
 
+namespace {
+
+// Positions of a stretch of ids that may give a pair, and the hashes of those.
+struct Batch {
+  size_t begin = 0;
+  size_t count = 0;
+  uint32_t position[kStep];  // from begin
+  uint32_t hash[kStep];
+};
+
+// Room for `size` entries, in huge pages where they are many.
+void GrowColumn(std::vector<uint32_t>& column, size_t size) {
+  column.reserve(size);
+  AskForHugePages(column.data(), column.capacity() * sizeof(uint32_t));
+  column.resize(size);
+}
+
+}  // namespace
+
 template <int kWindow>
 size_t PairSet::AddTemplate(std::span<const uint32_t> ids) {
   const size_t before = size_;
@@ -142,22 +166,9 @@ size_t PairSet::AddTemplate(std::span<const uint32_t> ids) {
   for (size_t i = 0; i < std::min<size_t>(kWindow, ids.size()); ++i) {
     if (ids[i] >= kTokenLimit) usable_from = i + 1 + kWindow;
   }
-  uint32_t hash[kStep];
-  uint32_t position[kStep];
-  for (size_t begin = kWindow, reserved_to = kWindow; begin < ids.size(); begin += kStep) {
-    const size_t end = std::min(begin + kStep, ids.size());
-    if (begin == reserved_to) {
-      const size_t more = std::min(kReserveStep, ids.size() - begin);
-      reserved_to += more;
-      ABSL_RAW_CHECK(size_ + more <= kMostPairs, "more than 4294967294 pairs in one set; split the data by the pairs' hash");
-      if (!keep_repeats_) table_.Reserve(table_.used + more);
-    }
-    if (token_.size() < size_ + kStep) {
-      const size_t room = std::max(2 * token_.size(), size_ + std::min(kReserveStep, ids.size() - begin) + kStep);
-      token_.resize(room);
-      for (int j = 0; j < kWindow; ++j) window_token_[j].resize(room);
-    }
-    // First pass: which positions, and where their slots are.
+
+  // First pass over a batch: which positions, and where their slots are.
+  const auto hash = [&](size_t begin, size_t end, Batch& batch) {
     const uint64_t* slots = table_.slots.data();
     const int bits = table_.bits;
     size_t count = 0;
@@ -165,27 +176,49 @@ size_t PairSet::AddTemplate(std::span<const uint32_t> ids) {
       if (ids[i] >= kTokenLimit) usable_from = i + 1 + kWindow;
       if (i < usable_from) continue;
       if (excluding && IsExcluded<kWindow>(&ids[i - kWindow])) continue;
-      position[count] = static_cast<uint32_t>(i - begin);
+      batch.position[count] = static_cast<uint32_t>(i - begin);
       if (!keep_repeats_) {
-        hash[count] = HashTokens<kWindow + 1>(keys, &ids[i - kWindow]);
-        __builtin_prefetch(slots + PlaceOf(hash[count], bits), 1);
+        batch.hash[count] = HashTokens<kWindow + 1>(keys, &ids[i - kWindow]);
+        __builtin_prefetch(slots + PlaceOf(batch.hash[count], bits), 1);
       }
       ++count;
     }
-    // Second pass: look up and append.
+    batch.begin = begin;
+    batch.count = count;
+  };
+  // Second, of large tables alone: asks for the entries that the look-up will most likely compare with.
+  const auto peek = [&](const Batch& batch) {
+    const uint64_t* slots = table_.slots.data();
+    const int bits = table_.bits;
+    for (size_t c = 0; c < batch.count; ++c) {
+      const uint64_t slot = slots[PlaceOf(batch.hash[c], bits)];
+      if (slot == 0 || slot >> 32 != batch.hash[c]) continue;
+      const size_t entry = static_cast<uint32_t>(slot) - 1;
+      __builtin_prefetch(token_.data() + entry);
+      for (int j = 0; j < kWindow; ++j) __builtin_prefetch(window_token_[j].data() + entry);
+    }
+  };
+  // Last: look up and append.
+  const auto append = [&](const Batch& batch) {
+    if (token_.size() < size_ + kStep) {
+      const size_t room = std::max(2 * token_.size(), size_ + std::min(kReserveStep, ids.size() - batch.begin) + kStep);
+      GrowColumn(token_, room);
+      for (int j = 0; j < kWindow; ++j) GrowColumn(window_token_[j], room);
+    }
     uint64_t* const table = table_.slots.data();
+    const int bits = table_.bits;
     const size_t mask = (size_t{1} << bits) - 1;
     uint32_t* const token = token_.data();
     uint32_t* column[kWindow];
     for (int j = 0; j < kWindow; ++j) column[j] = window_token_[j].data();
     size_t size = size_;
-    for (size_t c = 0; c < count; ++c) {
-      const uint32_t* const pair = &ids[begin + position[c] - kWindow];
+    for (size_t c = 0; c < batch.count; ++c) {
+      const uint32_t* const pair = &ids[batch.begin + batch.position[c] - kWindow];
       if (!keep_repeats_) {
         bool known = false;
-        size_t place = PlaceOf(hash[c], bits);
+        size_t place = PlaceOf(batch.hash[c], bits);
         for (uint64_t slot; (slot = table[place]) != 0; place = (place + 1) & mask) {
-          if (slot >> 32 != hash[c]) continue;
+          if (slot >> 32 != batch.hash[c]) continue;
           const size_t entry = static_cast<uint32_t>(slot) - 1;
           bool equal = token[entry] == pair[kWindow];
           for (int j = 0; j < kWindow; ++j) equal &= column[j][entry] == pair[j];
@@ -195,13 +228,36 @@ size_t PairSet::AddTemplate(std::span<const uint32_t> ids) {
           }
         }
         if (known) continue;
-        table[place] = uint64_t{hash[c]} << 32 | (size + 1);
+        table[place] = uint64_t{batch.hash[c]} << 32 | (size + 1);
         ++table_.used;
       }
       for (int j = 0; j < kWindow; ++j) column[j][size] = pair[j];
       token[size++] = pair[kWindow];
     }
     size_ = size;
+  };
+
+  Batch batches[kLargeAhead + 1];
+  for (size_t begin = kWindow, end; begin < ids.size(); begin = end) {
+    const size_t more = std::min(kReserveStep, ids.size() - begin);
+    end = begin + more;
+    ABSL_RAW_CHECK(size_ + more <= kMostPairs, "more than 4294967294 pairs in one set; split the data by the pairs' hash");
+    if (!keep_repeats_) table_.Reserve(table_.used + more);
+    if (keep_repeats_ || table_.bits < kLargeBits) {
+      for (size_t i = begin; i < end; i += kStep) {
+        hash(i, std::min(i + kStep, end), batches[0]);
+        append(batches[0]);
+      }
+      continue;
+    }
+    // The table stays where it is until the last batch of this stretch is in.
+    const size_t count = (more + kLargeStep - 1) / kLargeStep;
+    const auto batch = [&](size_t b) -> Batch& { return batches[b % (kLargeAhead + 1)]; };
+    for (size_t b = 0; b < count + kLargeAhead; ++b) {
+      if (b < count) hash(begin + b * kLargeStep, std::min(begin + (b + 1) * kLargeStep, end), batch(b));
+      if (b >= 1 && b <= count) peek(batch(b - 1));
+      if (b >= kLargeAhead) append(batch(b - kLargeAhead));
+    }
   }
   return size_ - before;
 }

@@ -1,5 +1,6 @@
 #include "countermark/detect/zeroed_array.h"
 
+#include <cstdint>
 #include <cstdlib>
 
 #include "absl/base/internal/raw_logging.h"
@@ -13,7 +14,19 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
+uintptr_t NextHugePage(const void* p) { return (reinterpret_cast<uintptr_t>(p) + kHugePage - 1) & ~(kHugePage - 1); }
+
 }  // namespace
+
+void AskForHugePages(void* begin, size_t bytes) {
+#if defined(__linux__)
+  const uintptr_t from = NextHugePage(begin), to = (reinterpret_cast<uintptr_t>(begin) + bytes) & ~(kHugePage - 1);
+  if (from < to) (void)madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);  // refused: small pages do as well, only slower
+#else
+  (void)begin;
+  (void)bytes;
+#endif
+}
 
 ZeroedArray::ZeroedArray(size_t size) : size_(size) {
   if (size == 0) return;
@@ -24,9 +37,8 @@ ZeroedArray::ZeroedArray(size_t size) : size_(size) {
     void* const mapping = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ABSL_RAW_CHECK(mapping != MAP_FAILED, "out of memory for a set of pairs");
     mapping_ = mapping;
-    const uintptr_t aligned = (reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) & ~(kHugePage - 1);
-    data_ = reinterpret_cast<uint64_t*>(aligned);
-    (void)madvise(data_, bytes, MADV_HUGEPAGE);  // refused: small pages do as well, only slower
+    data_ = reinterpret_cast<uint64_t*>(NextHugePage(mapping));
+    AskForHugePages(data_, bytes);
     return;
   }
 #endif

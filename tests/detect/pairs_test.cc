@@ -2,9 +2,11 @@
 #include "countermark/detect/pairs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <random>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -158,6 +160,59 @@ TEST(PairSet, GrowsAndStaysExact) {
   pairs.Clear();
   EXPECT_EQ(pairs.size(), 0u);
   EXPECT_EQ(pairs.Add(std::vector<uint32_t>{1, 2, 3, 1, 2, 3}), 3u);
+}
+
+// A table beyond the caches, whose look-ups come several batches after their hashes: repeats at every distance, the nearest within those batches,
+// broken tokens, an excluded prompt, then more outputs of every length about a batch's.
+TEST(PairSet, ALargeSetStaysExact) {
+  std::mt19937 random(7);
+  const auto token = [&] { return static_cast<uint32_t>(std::pow(4096.0, 0x1p-32 * random())); };  // below 2^12: five of them make one word
+  for (int h : {1, 2, 4}) {
+    std::unordered_set<uint64_t> seen, excluded;
+    std::vector<uint64_t> expected;
+    PairSet pairs(h);
+    const auto add = [&](const std::vector<uint32_t>& ids) {
+      const size_t before = expected.size();
+      uint64_t pair = 0;
+      int run = 0;  // tokens since the last broken one
+      const uint64_t whole = (uint64_t{1} << 12 * (h + 1)) - 1;
+      for (uint32_t id : ids) {
+        run = id < kTokenLimit ? run + 1 : 0;
+        pair = (pair << 12 | (id & 0xFFF)) & whole;
+        if (run > h && !excluded.contains(pair >> 12) && seen.insert(pair).second) expected.push_back(pair);
+      }
+      return expected.size() - before;
+    };
+    std::vector<uint32_t> prompt(50);
+    for (uint32_t& id : prompt) id = token();
+    pairs.ExcludeWindowsOf(prompt);
+    for (size_t i = 0; i + static_cast<size_t>(h) <= prompt.size(); ++i) {
+      uint64_t window = 0;
+      for (int j = 0; j < h; ++j) window = window << 12 | prompt[i + static_cast<size_t>(j)];
+      excluded.insert(window);
+    }
+    std::vector<uint32_t> ids(1200003);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = random() % 1000 == 0 ? 0xFFFFFFFF : token();
+    for (size_t i = 0; i + 2000 < ids.size(); i += random() % 50) {  // about every other stretch of 25 a copy of an earlier one
+      const size_t back = random() % 2 ? 25 + random() % 50 : 25 + random() % 1000000;
+      if (back <= i) std::copy_n(&ids[i - back], 25, &ids[i]);
+    }
+    ASSERT_EQ(pairs.Add(ids), add(ids));
+    for (uint32_t n = 0; n < 100; ++n) {
+      const std::vector<uint32_t> more(&ids[n * 1000], &ids[n * 1000] + n);
+      std::vector<uint32_t> fresh(n);
+      for (uint32_t& id : fresh) id = token();
+      ASSERT_EQ(pairs.Add(more), 0u);
+      ASSERT_EQ(pairs.Add(fresh), add(fresh)) << n;
+    }
+    ASSERT_EQ(pairs.size(), expected.size());
+    EXPECT_LT(expected.size(), ids.size() - 200000);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      uint64_t pair = 0;
+      for (int j = 0; j < h; ++j) pair = pair << 12 | pairs.window_token(j)[i];
+      ASSERT_EQ(pair << 12 | pairs.token()[i], expected[i]) << "h " << h << " pair " << i;
+    }
+  }
 }
 
 // Counts one pair may take beyond 64 bits: a high-scoring pair two million times over.

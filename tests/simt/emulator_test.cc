@@ -2,6 +2,8 @@
 // kernels are reported with their line. Expected values are worked out here by CUDA's definitions, or by plain loops.
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <fstream>
 #include <numeric>
 #include <random>
 #include <set>
@@ -19,7 +21,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Line(int line) { return "probe_kernels.cu:" + std::to_string(line); }
+// "probe_kernels.cu:LINE" of the line that ends with the comment `mark`.
+std::string Line(const std::string& mark) {
+  std::ifstream source(COUNTERMARK_SOURCE_DIR "/tests/simt/probe_kernels.cu");
+  std::string line;
+  for (int number = 1; std::getline(source, line); ++number) {
+    if (line.ends_with("// " + mark)) return "probe_kernels.cu:" + std::to_string(number);
+  }
+  return "no line is marked " + mark;
+}
 
 TEST(Emulator, BlockSumsUnderEverySchedule) {
   constexpr int kBlocks = 7, kCount = 1000;
@@ -96,6 +106,23 @@ TEST(Emulator, HalvesOfAWarpGoTheirOwnWays) {
     ASSERT_EQ(probe::Divergence(out.data(), nullptr), cudaSuccess) << simt::Report();
     for (uint32_t l = 0; l < 32; ++l) EXPECT_EQ(out[l], l % 2 == 0 ? odd : value[l ^ 1]) << l << " " << simt::Describe(options);
   });
+}
+
+TEST(Emulator, WarpsExchangeThroughSharedMemory) {
+  constexpr uint32_t kThreads = 96, kRounds = 5;
+  for (const bool halves : {false, true}) {
+    std::vector<uint32_t> expected(kThreads), next(kThreads);
+    std::iota(expected.begin(), expected.end(), 0u);
+    for (uint32_t round = 0; round < kRounds; ++round) {
+      for (uint32_t i = 0; i < kThreads; ++i) next[i] = expected[i / 32 * 32 + (i + (halves ? 2 : 1)) % 32] + i % 32;
+      expected = next;
+    }
+    simt::ForEachSchedule(4, {1}, [&](const simt::Options& options) {
+      std::vector<uint32_t> out(kThreads);
+      ASSERT_EQ(probe::WarpExchange(kThreads, kRounds, halves, out.data(), nullptr), cudaSuccess) << simt::Report();
+      EXPECT_EQ(out, expected) << simt::Describe(options);
+    });
+  }
 }
 
 TEST(Emulator, ThreadsThatHaveExitedAreNotWaitedFor) {
@@ -232,13 +259,13 @@ TEST(Report, AThreadThatDoesNotReachTheBarrier) {
   simt::Configure({.patience = 5000});
   EXPECT_EQ(probe::MissedBarrier(out.data(), nullptr), cudaErrorLaunchFailure);
   EXPECT_THAT(simt::Report(), HasSubstr("63 in __syncthreads at "));
-  EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kMissedBarrierLine)));
+  EXPECT_THAT(simt::Report(), HasSubstr(Line("kMissedBarrierLine")));
 }
 TEST(Report, DifferentBarriers) {
   simt::ForEachSchedule(2, {1}, [](const simt::Options&) {
     EXPECT_EQ(probe::DifferentBarriers(nullptr), cudaErrorLaunchFailure);
-    EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kFirstBarrierLine)));
-    EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kSecondBarrierLine)));
+    EXPECT_THAT(simt::Report(), HasSubstr(Line("kFirstBarrierLine")));
+    EXPECT_THAT(simt::Report(), HasSubstr(Line("kSecondBarrierLine")));
   });
 }
 TEST(Report, LanesThatNeverMeet) {
@@ -247,16 +274,16 @@ TEST(Report, LanesThatNeverMeet) {
   EXPECT_EQ(probe::LonelyShuffle(out.data(), nullptr), cudaErrorLaunchFailure);
   EXPECT_THAT(simt::Report(), HasSubstr("no thread can go on"));
   EXPECT_THAT(simt::Report(), HasSubstr("31 in __shfl_sync at "));
-  EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kLonelyShuffleLine)));
+  EXPECT_THAT(simt::Report(), HasSubstr(Line("kLonelyShuffleLine")));
 }
 TEST(Report, AMaskWithoutItsCallerAndATrap) {
   std::vector<uint32_t> out(32);
   simt::Configure({.schedule = simt::Schedule::kAscending});
   EXPECT_EQ(probe::ForeignMask(out.data(), nullptr), cudaErrorLaunchFailure);
-  EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kForeignMaskLine)));
+  EXPECT_THAT(simt::Report(), HasSubstr(Line("kForeignMaskLine")));
   EXPECT_EQ(probe::Trap(nullptr), cudaErrorLaunchFailure);
   EXPECT_THAT(simt::Report(), HasSubstr("thread (7,0,0)"));
-  EXPECT_THAT(simt::Report(), HasSubstr(Line(probe::kTrapLine)));
+  EXPECT_THAT(simt::Report(), HasSubstr(Line("kTrapLine")));
   EXPECT_EQ(probe::TooMuchShared(nullptr), cudaErrorLaunchFailure);
   EXPECT_THAT(simt::Report(), HasSubstr("48 KiB"));
 }

@@ -33,8 +33,8 @@ class Fiber {
   void* map_ = nullptr;             // a guard page, then the stack
   const void* bottom_ = nullptr;
   size_t size_ = 0;
-  void* fake_stack_ = nullptr;      // ASan's
-  void* tsan_ = nullptr;
+  [[maybe_unused]] void* fake_stack_ = nullptr;  // ASan's
+  [[maybe_unused]] void* tsan_ = nullptr;
 };
 
 }  // namespace countermark::simt

@@ -113,7 +113,8 @@ inline unsigned __activemask() { return countermark::simt::OwnLane(); }  // nobo
 
 #define COUNTERMARK_SIMT_REDUCE(name, T, kind)                                                                                        \
   inline T name(unsigned mask, T value, COUNTERMARK_SIMT_HERE) {                                                                      \
-    return static_cast<T>(countermark::simt::WarpOperation(countermark::simt::WarpKind::kind, mask, static_cast<uint32_t>(value), 0, 32, file, line)); \
+    return static_cast<T>(                                                                                                            \
+        countermark::simt::WarpOperation(countermark::simt::WarpKind::kind, mask, static_cast<uint32_t>(value), 0, 32, file, line));  \
   }
 COUNTERMARK_SIMT_REDUCE(__reduce_add_sync, unsigned, kAdd)
 COUNTERMARK_SIMT_REDUCE(__reduce_add_sync, int, kAdd)

@@ -58,6 +58,21 @@ __global__ void DivergenceKernel(uint32_t* out) {
   out[lane] = __shfl_sync(kFull, value, static_cast<int>(lane ^ 1));
 }
 
+__global__ void WarpExchangeKernel(int rounds, bool halves, uint32_t* out) {
+  SHARED_ARRAY(uint32_t, words, 256);
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x - lane;
+  const unsigned mask = !halves ? kFull : lane % 2 == 0 ? 0x55555555u : 0xaaaaaaaau;
+  const unsigned neighbour = warp + (lane + (halves ? 2 : 1)) % 32;
+  uint32_t mine = threadIdx.x;
+  for (int round = 0; round < rounds; ++round) {
+    words[threadIdx.x] = mine;
+    __syncwarp(mask);  // [written] the neighbour's word is there
+    mine = words[neighbour] + lane;
+    __syncwarp(mask);  // [taken] and is not replaced before it is read
+  }
+  out[threadIdx.x] = mine;
+}
+
 __global__ void EarlyExitKernel(int live, uint32_t* out) {
   SHARED_ARRAY(uint32_t, values, 256);
   if (static_cast<int>(threadIdx.x) >= live) return;
@@ -154,16 +169,16 @@ __global__ void MissedBarrierKernel(uint32_t* flag, uint32_t* out) {
   if (threadIdx.x == 5) {
     while (LoadAcquire(flag) == 0) __nanosleep(1);
   }
-  __syncthreads();
+  __syncthreads();  // kMissedBarrierLine
   StoreRelease(flag, 1u);
   out[threadIdx.x] = 1;
 }
 
 __global__ void DifferentBarriersKernel() {
   if (threadIdx.x < 32) {
-    __syncthreads();
+    __syncthreads();  // kFirstBarrierLine
   } else {
-    __syncthreads();
+    __syncthreads();  // kSecondBarrierLine
   }
 }
 
@@ -172,16 +187,16 @@ __global__ void LonelyShuffleKernel(uint32_t* out) {
     __syncthreads();
     return;
   }
-  out[threadIdx.x] = __shfl_sync(kFull, threadIdx.x, 0);
+  out[threadIdx.x] = __shfl_sync(kFull, threadIdx.x, 0);  // kLonelyShuffleLine
   __syncthreads();
 }
 
 __global__ void ForeignMaskKernel(uint32_t* out) {
-  out[threadIdx.x] = __ballot_sync(0xfffffffeu, 1);
+  out[threadIdx.x] = __ballot_sync(0xfffffffeu, 1);  // kForeignMaskLine
 }
 
 __global__ void TrapKernel() {
-  if (threadIdx.x == 7) __trap();
+  if (threadIdx.x == 7) __trap();  // kTrapLine
   __syncthreads();
 }
 
@@ -231,8 +246,6 @@ __global__ void RacyPublishKernel(uint32_t* data, uint32_t* flag, bool fence) {
 
 }  // namespace
 
-// The lines that reports must name.
-const int kMissedBarrierLine = 157, kFirstBarrierLine = 164, kSecondBarrierLine = 166, kLonelyShuffleLine = 175, kForeignMaskLine = 180, kTrapLine = 184;
 
 cudaError_t BlockSums(const uint32_t* values, int n, int blocks, int threads, uint64_t* sums, cudaStream_t stream) {
   return Launch(BlockSumsKernel<32>, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0, stream, values, n, sums);
@@ -241,6 +254,9 @@ cudaError_t WarpResults(int threads, uint32_t* results, cudaStream_t stream) {
   return Launch(WarpResultsKernel, 1, static_cast<unsigned>(threads), 0, stream, results);
 }
 cudaError_t Divergence(uint32_t* out, cudaStream_t stream) { return Launch(DivergenceKernel, 1, 32, 0, stream, out); }
+cudaError_t WarpExchange(int threads, int rounds, bool halves, uint32_t* out, cudaStream_t stream) {
+  return Launch(WarpExchangeKernel, 1, static_cast<unsigned>(threads), 0, stream, rounds, halves, out);
+}
 cudaError_t EarlyExit(int live, uint32_t* out, cudaStream_t stream) { return Launch(EarlyExitKernel, 1, 256, 0, stream, live, out); }
 cudaError_t BarrierVotes(const int* predicate, int threads, int* out, cudaStream_t stream) {
   return Launch(BarrierVotesKernel, 1, static_cast<unsigned>(threads), 0, stream, predicate, out);

@@ -18,6 +18,10 @@ cudaError_t WarpResults(int threads, uint32_t* results, cudaStream_t stream);
 // Odd and even lanes part, each part sums over its own mask in a loop of its own length, then all meet. out: 32 words.
 cudaError_t Divergence(uint32_t* out, cudaStream_t stream);
 
+// Each warp passes words round through shared memory with __syncwarp alone: rounds times, each lane takes its neighbour's word and adds its own
+// number; odd and even lanes apart with masks of their own if `halves`. out: `threads` words.
+cudaError_t WarpExchange(int threads, int rounds, bool halves, uint32_t* out, cudaStream_t stream);
+
 // Lanes beyond `live` exit; the others go on with full masks and barriers. out: `live` words, all live·(live + 1)/2.
 cudaError_t EarlyExit(int live, uint32_t* out, cudaStream_t stream);
 
@@ -42,7 +46,7 @@ cudaError_t Indices(uint32_t* out, cudaStream_t stream);
 cudaError_t Unwritten(uint64_t* out, cudaStream_t stream);
 
 // ---- Wrong ones --------------------------------------------------------------------------------------------------------------------
-extern const int kMissedBarrierLine, kFirstBarrierLine, kSecondBarrierLine, kLonelyShuffleLine, kForeignMaskLine, kTrapLine;
+// The lines at fault end with a comment, `// kMissedBarrierLine` and so on: emulator_test.cc looks them up there.
 cudaError_t MissedBarrier(uint32_t* out, cudaStream_t stream);     // thread 5 waits for a flag that is set after the barrier
 cudaError_t DifferentBarriers(cudaStream_t stream);                // the halves of the block meet at different lines
 cudaError_t LonelyShuffle(uint32_t* out, cudaStream_t stream);     // lane 3 goes to the barrier while the others shuffle with its bit in the mask

@@ -7,10 +7,12 @@
 //
 // How a test uses it:
 //
-//   # CMakeLists.txt of any tests/ folder that comes after tests/simt, or of tests/simt
-//   countermark_simt_library(my_kernels SOURCES ${countermark_SOURCE_DIR}/kernels/x.cu)
-//   countermark_simt_test(my_kernels_simt_test SOURCES x_simt_test.cc LIBRARIES my_kernels)     # and …_asan, …_tsan
+//   include("${countermark_SOURCE_DIR}/tests/simt/CountermarkSimt.cmake")                          # in any CMakeLists.txt under tests/
+//   countermark_simt_library(x_simt SOURCES "${countermark_SOURCE_DIR}/kernels/x.cu" DEPS countermark::mark)
+//   countermark_simt_test(x_simt_test SOURCES x_simt_test.cc LIBRARIES x_simt)                     # and x_simt_test_asan, …_tsan
+//   countermark_simt_broken_test(x_simt SOURCE "${countermark_SOURCE_DIR}/kernels/x.cu" CHECK x_check.cc BARRIERS name …)
 //
+//   #include "tests/simt/control.h"
 //   simt::ForEachSchedule(5, {1, 3}, [&](const simt::Options& options) {      // 5 seeds × 4 schedules × 1 or 3 resident blocks
 //     ASSERT_EQ(countermark_launch_x(…, stream), cudaSuccess) << simt::Report();
 //     EXPECT_EQ(result, expected) << simt::Describe(options);
@@ -21,7 +23,7 @@
 // sanitizers at the end of the block, under ASan at the access); waiting that nobody can end (say, for a block that is not resident); __trap.
 // Shared and device memory is filled with a seeded pattern, so that what reads before writing differs from seed to seed. The _asan variant
 // checks bounds and alignment at each access; the _tsan variant calls it a race when two threads touch one place with no barrier between,
-// even where the result is right. In a failed run, COUNTERMARK_SIMT_SEED, _SCHEDULE and _RESIDENT as printed replay it.
+// even where the result is right (its cost grows with the square of the block; TSan knows at most some 8,000 threads). In a failed run, COUNTERMARK_SIMT_SEED, _SCHEDULE and _RESIDENT as printed replay it.
 //
 // What it cannot stand for:
 // - speed, occupancy, bank conflicts, coalescing, registers, spills; whether nvcc compiles the file (g++ is looser: nvcc -c stays in the build);

@@ -39,6 +39,10 @@ class ZeroedArray {
   size_t mapped_bytes_ = 0;
 };
 
+// Asks the system to back what of [begin, begin + bytes) is still untouched by huge pages, whole ones of which lie in it. A wish: nothing
+// else changes, and where there are no huge pages nothing happens.
+void AskForHugePages(void* begin, size_t bytes);
+
 }  // namespace countermark
 
 #endif  // COUNTERMARK_DETECT_ZEROED_ARRAY_H_
