@@ -157,18 +157,18 @@ function(countermark_simt_test name)
     countermark_simt_name(target ${name} ${variant})
     if(TARGET ${target})
       add_test(NAME ${target} COMMAND ${target})
-      set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+      set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT TSAN_OPTIONS=atexit_sleep_ms=0)
     endif()
   endforeach()
 endfunction()
 
-# countermark_simt_broken_test(NAME SOURCE file.cu CHECK check.cc BARRIERS name... [DEPS target...]): proves that the tests of a kernel would notice a
+# countermark_simt_broken_test(NAME SOURCE file.cu [ALSO file...] CHECK check.cc BARRIERS name... [DEPS target...]): proves that the tests of a kernel would notice a
 # missing barrier. CHECK is a program without gtest: status 0 if all its runs were right, 1 if some were wrong. With the source as it is it must
 # end with 0, also under the race check. Then once for each barrier that the source names, `__syncthreads();  // [name] why`, with a copy that lacks
 # just this one: without sanitizers it must end with 1 or crash, and under the race check be stopped for a data race in that source. The copy is made at
 # build time and refused unless there is exactly one barrier of the name.
 function(countermark_simt_broken_test name)
-  cmake_parse_arguments(ARG "" "SOURCE;CHECK" "BARRIERS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SOURCE;CHECK" "ALSO;BARRIERS;DEPS" ${ARGN})
   if(COUNTERMARK_SANITIZE)
     return()   # the variants are what this is about
   endif()
@@ -194,11 +194,11 @@ function(countermark_simt_broken_test name)
         COMMAND ${CMAKE_COMMAND} "-DIN=${source}" "-DOUT=${copy}" "-DBARRIER=${barrier}" -P "${scripts}/without_barrier.cmake"
         DEPENDS "${source}" "${scripts}/without_barrier.cmake" VERBATIM)
     endif()
-    countermark_simt_library(${target}_kernels SOURCES "${copy}" DEPS ${ARG_DEPS} VARIANTS plain tsan)
+    countermark_simt_library(${target}_kernels SOURCES "${copy}" ${ARG_ALSO} DEPS ${ARG_DEPS} VARIANTS plain tsan)
     countermark_simt_program(${target} SOURCES "${ARG_CHECK}" LIBRARIES ${target}_kernels DEPS ${ARG_DEPS} VARIANTS plain tsan)
     add_test(NAME ${target} COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${target}>" "-DSTATUS=${expected}" -P "${scripts}/expect.cmake")
     add_test(NAME ${target}_tsan COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${target}_tsan>" -DSTATUS=${expected_tsan} "-DMATCH=${match}"
       -P "${scripts}/expect.cmake")
-    set_tests_properties(${target} ${target}_tsan PROPERTIES LABELS simt TIMEOUT 300)
+    set_tests_properties(${target} ${target}_tsan PROPERTIES LABELS simt TIMEOUT 300 ENVIRONMENT TSAN_OPTIONS=atexit_sleep_ms=0)
   endforeach()
 endfunction()
