@@ -31,14 +31,20 @@ State& StateOf(const llama_sampler* sampler) { return *static_cast<State*>(sampl
 
 const char* Name(const llama_sampler*) { return "countermark"; }
 
-void Accept(llama_sampler* sampler, llama_token token) {
+// libllama calls these as C functions: no exception may leave one. What can be thrown is that memory is short.
+void Accept(llama_sampler* sampler, llama_token token) noexcept {
   State& s = StateOf(sampler);
-  if (!s.started) {
-    s.prompt.push_back(static_cast<uint32_t>(token));
-    return;
+  try {
+    if (!s.started) {
+      s.prompt.push_back(static_cast<uint32_t>(token));
+      return;
+    }
+    const bool ours = s.choice && s.choice->token == static_cast<uint32_t>(token);
+    s.request.Commit(static_cast<uint32_t>(token), ours ? s.choice->cause : Cause::kForced);
+  } catch (...) {
+    // A text with a gap would be marked behind windows that nobody finds: it starts anew after this token.
+    (void)s.request.Rollback(s.request.size());
   }
-  const bool ours = s.choice && s.choice->token == static_cast<uint32_t>(token);
-  s.request.Commit(static_cast<uint32_t>(token), ours ? s.choice->cause : Cause::kForced);
   s.choice.reset();
 }
 
@@ -72,9 +78,22 @@ Row RowOf(const llama_token_data_array& candidates, State* s) {
   return {s->logits.data(), n, s->ids.data()};
 }
 
-void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
-  if (candidates->size == 0) return;
-  State& s = StateOf(sampler);
+// Where the hook has nothing to draw from: the likeliest of what the host gave, whatever it is. Serving goes on, and the fault is counted.
+void TakeLikeliest(State* s, llama_token_data_array* candidates) noexcept {
+  size_t best = 0;
+  for (size_t i = 1; i < candidates->size; ++i) {
+    const float logit = candidates->data[best].logit;
+    if (logit != logit || candidates->data[i].logit > logit) best = i;
+  }
+  for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = i == best ? 1.0f : 0.0f;
+  candidates->selected = static_cast<int64_t>(best);
+  Choice fault;
+  fault.token = static_cast<uint32_t>(candidates->data[best].id);
+  fault.cause = Cause::kFault;
+  s->choice = fault;
+}
+
+void Choose(State& s, llama_token_data_array* candidates) {
   if (!s.started) {
     s.started = true;
     if (s.request.floored()) {
@@ -86,22 +105,8 @@ void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
     }
   }
   const Row row = RowOf(*candidates, &s);
-  absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch);
-  if (!choice.ok()) {
-    // Nothing the hook can draw from. The likeliest of what the host gave, whatever it is: serving goes on, and the fault is counted.
-    size_t best = 0;
-    for (size_t i = 1; i < candidates->size; ++i) {
-      const float logit = candidates->data[best].logit;
-      if (logit != logit || candidates->data[i].logit > logit) best = i;
-    }
-    for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = i == best ? 1.0f : 0.0f;
-    candidates->selected = static_cast<int64_t>(best);
-    Choice fault;
-    fault.token = static_cast<uint32_t>(candidates->data[best].id);
-    fault.cause = Cause::kFault;
-    s.choice = fault;
-    return;
-  }
+  const absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch);
+  if (!choice.ok()) return TakeLikeliest(&s, candidates);
   s.choice = *choice;
   // A terminal sampler leaves normalised probabilities: here those of the truncated, unmarked distribution, which is the truncated set still in
   // the scratch. Greedy choices have none; the token has all of it.
@@ -123,21 +128,34 @@ void Apply(llama_sampler* sampler, llama_token_data_array* candidates) {
   }
 }
 
-void Reset(llama_sampler* sampler) {
+void Apply(llama_sampler* sampler, llama_token_data_array* candidates) noexcept {
+  if (candidates->size == 0) return;
   State& s = StateOf(sampler);
-  // A new request. One without a seed draws afresh; if that fails, the old draws are better than none.
-  absl::StatusOr<Request> request = s.hook->Begin(s.options);
-  if (request.ok()) {
-    s.request = *std::move(request);
-  } else {
-    (void)s.request.Rollback(s.request.size());
+  try {
+    Choose(s, candidates);
+  } catch (...) {
+    TakeLikeliest(&s, candidates);
   }
+}
+
+void Reset(llama_sampler* sampler) noexcept {
+  State& s = StateOf(sampler);
   s.prompt.clear();
   s.started = false;
   s.choice.reset();
+  // A new request. One without a seed draws afresh; if that fails, the old draws are better than none.
+  try {
+    absl::StatusOr<Request> request = s.hook->Begin(s.options);
+    if (request.ok()) {
+      s.request = *std::move(request);
+      return;
+    }
+  } catch (...) {
+  }
+  (void)s.request.Rollback(s.request.size());
 }
 
-llama_sampler* Clone(const llama_sampler* sampler);
+llama_sampler* Clone(const llama_sampler* sampler) noexcept;
 
 void Free(llama_sampler* sampler) { delete static_cast<State*>(sampler->ctx); }
 
@@ -162,10 +180,17 @@ Table* TheTable() {
   return &table;
 }
 
-llama_sampler* Clone(const llama_sampler* sampler) {
-  auto state = std::make_unique<State>(StateOf(sampler));
-  state->scratch.last = {};  // it points into the other's memory
-  return llama_sampler_init(&TheTable()->functions, state.release());
+// Null where memory is short.
+llama_sampler* Clone(const llama_sampler* sampler) noexcept {
+  try {
+    auto state = std::make_unique<State>(StateOf(sampler));
+    state->scratch.last = {};  // it points into the other's memory
+    llama_sampler* const clone = llama_sampler_init(&TheTable()->functions, state.get());
+    if (clone != nullptr) state.release();
+    return clone;
+  } catch (...) {
+    return nullptr;
+  }
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "countermark/sampling/request.h"
 
 #include <algorithm>
+#include <cstring>
+#include <iterator>
 #include <string>
 
 namespace countermark {
@@ -25,10 +27,57 @@ uint64_t TokenCounters::total() const {
   return sum;
 }
 
-Request::WindowKey Request::KeyAt(size_t position) const {
-  WindowKey key = {};
-  std::copy_n(tokens_.begin() + static_cast<ptrdiff_t>(position - static_cast<size_t>(window_)), window_, key.begin());
-  return key;
+namespace {
+
+// Secret and this process's own, so that nobody can make windows that collide.
+uint64_t Salt() {
+  static const uint64_t salt = [] {
+    const Secret32 random = Secret32::Random();
+    uint64_t bits;
+    std::memcpy(&bits, random.Reveal(SecretAccess()), sizeof bits);
+    return bits;
+  }();
+  return salt;
+}
+
+// The finaliser of MurmurHash3 after each token.
+uint64_t HashWindow(const uint32_t* window, int h, uint64_t salt) {
+  uint64_t x = salt;
+  for (int i = 0; i < h; ++i) {
+    x ^= window[i];
+    x ^= x >> 33;
+    x *= 0xFF51AFD7ED558CCDull;
+    x ^= x >> 33;
+    x *= 0xC4CEB9FE1A85EC53ull;
+    x ^= x >> 33;
+  }
+  return x;
+}
+
+}  // namespace
+
+// Where the window before `position` stands in the table, or the free place where it would; the table is never full.
+size_t Request::PlaceOf(const std::vector<uint32_t>& table, size_t position) const {
+  const uint32_t* window = tokens_.data() + position - window_;
+  const size_t mask = table.size() - 1;
+  size_t place = HashWindow(window, window_, Salt()) & mask;
+  while (table[place] != 0 && !std::equal(window, window + window_, tokens_.data() + (table[place] - 1) - window_)) place = (place + 1) & mask;
+  return place;
+}
+
+// For one token more. All that can fail is done before anything changes.
+void Request::MakeRoom() {
+  if (tokens_.size() == tokens_.capacity()) tokens_.reserve(std::max<size_t>(64, 2 * tokens_.size()));
+  if (causes_.size() == causes_.capacity()) causes_.reserve(std::max<size_t>(64, 2 * causes_.size()));
+  if (2 * (stood_ + 1) <= seen_.size()) return;
+  // In the order of positions, as they came: a rollback takes entries out in the reverse order, and then none that was put in later can have passed by it.
+  std::vector<uint32_t> larger(std::max<size_t>(128, 2 * seen_.size()));
+  std::vector<uint32_t> positions;
+  positions.reserve(stood_);
+  std::copy_if(seen_.begin(), seen_.end(), std::back_inserter(positions), [](uint32_t entry) { return entry != 0; });
+  std::sort(positions.begin(), positions.end());
+  for (uint32_t entry : positions) larger[PlaceOf(larger, entry - 1)] = entry;
+  seen_.swap(larger);
 }
 
 const uint32_t* Request::Window() const {
@@ -37,14 +86,19 @@ const uint32_t* Request::Window() const {
 }
 
 bool Request::WindowRepeats() const {
-  if (Window() == nullptr) return false;
-  const auto it = first_seen_.find(KeyAt(tokens_.size()));
-  return it != first_seen_.end() && it->second < tokens_.size();
+  return Window() != nullptr && !seen_.empty() && seen_[PlaceOf(seen_, tokens_.size())] != 0;
 }
 
 void Request::Commit(uint32_t token, Cause cause) {
+  MakeRoom();
   // The window of the position that is filled now; the first position it stood at is kept.
-  if (Window() != nullptr) first_seen_.try_emplace(KeyAt(tokens_.size()), tokens_.size());
+  if (Window() != nullptr) {
+    uint32_t& entry = seen_[PlaceOf(seen_, tokens_.size())];
+    if (entry == 0) {
+      entry = static_cast<uint32_t>(tokens_.size() + 1);
+      ++stood_;
+    }
+  }
   tokens_.push_back(token);
   causes_.push_back(cause);
   ++counters_.by_cause[static_cast<size_t>(cause)];
@@ -61,8 +115,11 @@ absl::Status Request::Rollback(size_t n) {
     tokens_.pop_back();
     causes_.pop_back();
     if (Window() != nullptr) {
-      const auto it = first_seen_.find(KeyAt(position));
-      if (it != first_seen_.end() && it->second == position) first_seen_.erase(it);
+      uint32_t& entry = seen_[PlaceOf(seen_, position)];
+      if (entry == position + 1) {
+        entry = 0;
+        --stood_;
+      }
     }
   }
   return absl::OkStatus();

@@ -12,9 +12,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "countermark/keys/secret.h"
 #include "src/server/epochs.h"
@@ -40,7 +40,7 @@ class AccountKeys {
   size_t capacity_;
   size_t derived_ = 0;
   std::list<Entry> entries_;  // the latest first
-  absl::flat_hash_map<absl::string_view, std::list<Entry>::iterator> by_account_;  // keyed by what the entries hold
+  std::unordered_map<std::string_view, std::list<Entry>::iterator> by_account_;  // keyed by what the entries hold; survives a lack of memory
 };
 
 }  // namespace countermark::server

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "countermark/mark/select.h"
 #include "countermark/mark/weight.h"
 #include "src/base/status_macros.h"
@@ -132,9 +133,10 @@ class CpuEngine : public Engine {
     CpuSlot& at = At(slot);
     Request& request = at.request();
     size_t drafted = 0;
+    const auto take_back = absl::MakeCleanup([&] { (void)request.Rollback(drafted); });  // also where memory is short
     for (int32_t d = 0; d < n; ++d) {
       if (d > 0 && request.size() < Length()) {
-        request.Commit(static_cast<uint32_t>(batch.drafts[first + d - 1]), Cause::kForced);  // taken back below
+        request.Commit(static_cast<uint32_t>(batch.drafts[first + d - 1]), Cause::kForced);
         ++drafted;
       }
       Outcome& outcome = outcomes_[static_cast<size_t>(first + d)];
@@ -146,7 +148,11 @@ class CpuEngine : public Engine {
         SampleRow(batch, first + d, at, at.length() + static_cast<uint64_t>(d) - drafted, &outcome);
       }
     }
-    (void)request.Rollback(drafted);
+    // Room for one token more, while nothing has changed: committing what holds cannot fail then.
+    if (batch.commit && request.size() < Length()) {
+      request.Commit(0, Cause::kForced);
+      ++drafted;
+    }
     return n;
   }
 

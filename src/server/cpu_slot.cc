@@ -35,12 +35,20 @@ void CpuSlot::CommitAs(uint32_t token, Cause cause, uint64_t max_length, EngineM
 }
 
 void CpuSlot::Commit(std::span<const uint32_t> tokens, uint64_t max_length, EngineMetrics* metrics) {
+  const uint64_t before = length();
   bool matching = true;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    matching = matching && i < noted_ && (notes_[i].any || notes_[i].token == tokens[i]);
-    if (length() >= max_length) ++metrics->too_long;
-    CommitAs(tokens[i], matching ? notes_[i].cause : Cause::kForced, max_length, metrics);
+  try {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      matching = matching && i < noted_ && (notes_[i].any || notes_[i].token == tokens[i]);
+      CommitAs(tokens[i], matching ? notes_[i].cause : Cause::kForced, max_length, metrics);
+    }
+  } catch (...) {  // memory is short: all or nothing
+    const size_t noted = noted_;
+    Rollback(length() - before, metrics);
+    noted_ = noted;
+    throw;
   }
+  if (length() > max_length) metrics->too_long += length() - std::max(before, max_length);
   if (!tokens.empty()) ForgetNotes();
 }
 

@@ -186,7 +186,7 @@ absl::Status TestArithmetic() {
   return weights.Expect(weights_here, "a tournament");
 }
 
-constexpr int kVocabulary = 331, kColumns = 336, kSlots = 4, kDrafts = 2, kStepRows = kSlots + kDrafts, kSteps = 5;
+constexpr int kVocabulary = 331, kColumns = 336, kSlots = 4, kDrafts = 2, kStepRows = kSlots + kDrafts, kSteps = 4;
 
 EpochKeys BuiltInEpoch(Scheme scheme) {
   EpochRecord record;

@@ -22,9 +22,9 @@ int64_t SecondsOf(std::string_view utc) {
 }
 
 OpenedEpoch::OpenedEpoch(EpochKeys opened)
-    : keys(std::move(opened)), first_use(SecondsOf(keys.record.first_use)), last_use(SecondsOf(keys.record.last_use)) {
-  accounts_.reserve(keys.accounts.size());
-  for (const std::string& label : keys.accounts) accounts_.insert(absl::string_view(label));
+    : keys(std::move(opened)), first_use(SecondsOf(keys.record.first_use)), last_use(SecondsOf(keys.record.last_use)),
+      accounts_(keys.accounts.begin(), keys.accounts.end()) {
+  std::sort(accounts_.begin(), accounts_.end());
 }
 
 absl::Status Epochs::Open(const std::string& path, const SecretBytes& passphrase) {

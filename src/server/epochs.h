@@ -8,6 +8,7 @@
 #ifndef COUNTERMARK_SRC_SERVER_EPOCHS_H_
 #define COUNTERMARK_SRC_SERVER_EPOCHS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,7 +17,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "countermark/keys/epoch.h"
 #include "countermark/keys/key_store.h"
@@ -32,14 +32,14 @@ struct OpenedEpoch {
   OpenedEpoch& operator=(const OpenedEpoch&) = delete;
 
   // Whether an account is registered, at once: a bundle may hold a million.
-  bool HasAccount(std::string_view label) const { return accounts_.contains(absl::string_view(label.data(), label.size())); }
+  bool HasAccount(std::string_view label) const { return std::binary_search(accounts_.begin(), accounts_.end(), label); }
   std::string Name() const { return keys.record.tenant + "/" + keys.record.epoch; }
 
   const EpochKeys keys;
   const int64_t first_use, last_use;  // both seconds are part of the epoch
 
  private:
-  absl::flat_hash_set<absl::string_view> accounts_;  // into keys.accounts
+  std::vector<std::string_view> accounts_;  // those of keys.accounts, sorted
 };
 
 class Epochs {

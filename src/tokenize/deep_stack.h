@@ -11,7 +11,7 @@
 namespace countermark {
 
 // Waits for `run` to end on a thread with `bytes` of stack; the pages that it does not touch cost nothing. ResourceExhausted if no such
-// thread can be had. `run` must not throw.
+// thread can be had, or memory is short in `run` (std::bad_alloc). It must throw nothing else.
 absl::Status RunOnStack(size_t bytes, const std::function<void()>& run);
 
 }  // namespace countermark

@@ -1,5 +1,7 @@
 #include "src/tokenize/llama_log.h"
 
+#include <new>
+
 namespace countermark {
 namespace {
 
@@ -27,7 +29,11 @@ void LlamaLogHolder::Keep(ggml_log_level level, const char* text, void* holder) 
   auto* self = static_cast<LlamaLogHolder*>(holder);
   const std::lock_guard<std::mutex> guard(self->mutex_);
   if (!self->error_.empty()) return;  // the first names the cause; the others follow from it
-  self->error_ = text;
+  try {
+    self->error_ = text;
+  } catch (const std::bad_alloc&) {  // libllama calls this; the error goes without its reason
+    return;
+  }
   while (!self->error_.empty() && (self->error_.back() == '\n' || self->error_.back() == ' ')) self->error_.pop_back();
 }
 

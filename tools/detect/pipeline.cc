@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "src/base/status_macros.h"
@@ -32,7 +33,11 @@ class Scorer {
       item.status = item.raw.error;
       return;
     }
-    item.status = Score(item);
+    try {
+      item.status = Score(item);
+    } catch (const std::bad_alloc&) {  // in a worker's thread it would end the process; as a record that could not be read, it is counted
+      item.status = absl::ResourceExhaustedError("no memory for this record");
+    }
     item.raw.bytes = std::string();
     item.raw.cells.clear();
     item.record.text = std::string();

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "countermark/keys/secret.h"
 #include "countermark/mark/scheme.h"
@@ -49,7 +48,8 @@ struct RequestOptions {
 // Made by Hook::Begin. Copyable: a host that clones its sampler clones this. Not thread-safe; distinct requests are independent.
 class Request {
  public:
-  // Takes the next token of the output, whoever chose it. `cause` is what Hook::Choose said, if the token is the one it chose.
+  // Takes the next token of the output, whoever chose it. `cause` is what Hook::Choose said, if the token is the one it chose. Where memory is short
+  // (std::bad_alloc) nothing has changed.
   void Commit(uint32_t token, Cause cause);
   // Forgets the last n tokens, counters included. n ≤ size().
   absl::Status Rollback(size_t n);
@@ -72,9 +72,9 @@ class Request {
  private:
   friend class Hook;
   friend struct RequestAccess;  // src/sampling/request_access.h
-  using WindowKey = std::array<uint32_t, kMaxWindow>;
   explicit Request(int window, const Secret32& sampling_key) : window_(window), sampling_key_(sampling_key) {}
-  WindowKey KeyAt(size_t position) const;
+  size_t PlaceOf(const std::vector<uint32_t>& table, size_t position) const;
+  void MakeRoom();
 
   int window_;
   uint64_t hook_ = 0;  // Hook::id_ of the hook that began it
@@ -85,7 +85,9 @@ class Request {
   std::vector<uint32_t> tokens_;
   std::vector<Cause> causes_;
   TokenCounters counters_;
-  absl::flat_hash_map<WindowKey, size_t> first_seen_;  // window → the first position it stood before
+  // The windows that stood: an open-addressing table of 1 + the first position that each stood before; 0 is free. Windows are compared by their tokens.
+  std::vector<uint32_t> seen_;
+  size_t stood_ = 0;  // of them
 };
 
 }  // namespace countermark
