@@ -80,7 +80,7 @@ __device__ __forceinline__ void FinishRow(const RequestTable& table, const StepM
     plan.listed_sum = __ldcg(&shared_plan->listed_sum);
     plan.slot = __ldcg(&shared_plan->slot);
   }
-  __syncthreads();  // [sums read]
+  __syncthreads();  // [summed]
   const SlicePart* parts = memory.parts + static_cast<int64_t>(row_index) * kMaxSlices;
 
   Chosen chosen = {work->likeliest, work->cause, 0};
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
   SHARED_ARRAY(RowWork, work, 1);
   const int32_t slices = schedule.slicing.slices;
   for (;;) {
-    __syncthreads();  // [ticket read] the last piece of work is done with its shared memory
+    __syncthreads();  // [ticket] the last piece of work is done with its shared memory
     if (threadIdx.x == 0) work->ticket = atomicAdd(&memory.header->ticket, 1u);
     __syncthreads();
     const uint32_t ticket = work->ticket;
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
 
     if (piece.look == 0) {
       PlanRow(table, batch, piece.row, plan, work->spare);
-      __syncthreads();  // [plan written]
+      __syncthreads();  // [planned]
       if (threadIdx.x == 0) Arrive(&plan->scanned, schedule.tickets_a_look + 1);
       continue;
     }
@@ -150,7 +150,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
         const int begin = s * schedule.slicing.length, end = Smaller(begin + schedule.slicing.length, batch.vocabulary);
         ScanSlice(row, begin, end, p.scale, by_weight && !by_count, guesses ? bins + s * kThreads : nullptr, parts + s, scratch);
       }
-      __syncthreads();  // [slices scanned]
       if (threadIdx.x == 0) Arrive(&plan->scanned, schedule.tickets_a_look + 1);
       continue;
     }
@@ -159,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
       while (LoadAcquire(&plan->scanned) != static_cast<uint32_t>(schedule.tickets_a_look) + 1) __nanosleep(64);
       PrepareRow(table, batch, memory, piece.row, schedule.slicing, bias, work);
     }
-    __syncthreads();  // [row prepared]
+    __syncthreads();  // [prepared]
     if (work->mode == kChooseList && !work->weigh.infinite) {
       const RowParameters& p = work->parameters;
       const int64_t count = p.ByCount(batch.vocabulary) ? p.top_k : p.ByWeight() ? 0 : p.candidates;
@@ -178,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
         default: break;
       }
     }
-    __syncthreads();  // [slices chosen from]
+    // What the slices' functions wrote lies before their own last barriers.
     if (threadIdx.x == 0) work->last = Arrive(&plan->chosen, schedule.tickets_a_look);
     __syncthreads();
     if (work->last != 0) FinishRow(table, memory, batch, schedule, piece.row, bias, work, scratch, field);

@@ -76,6 +76,13 @@ void DeviceTable::Begin(int32_t slot, const SlotRecord& record) {
   Check(cudaDeviceSynchronize(), "begin");
 }
 
+void DeviceTable::Place(std::span<const Slot> slots, uint32_t first_token) {
+  slots_.Set(slots);
+  std::vector<uint32_t> tokens(slots.size() * static_cast<size_t>(max_length_));
+  for (size_t s = 0; s < slots.size(); ++s) tokens[s * static_cast<size_t>(max_length_)] = first_token;
+  tokens_.Set(tokens);
+}
+
 void DeviceTable::Commit(int32_t slot, std::span<const uint32_t> tokens) {
   DeviceArray<uint32_t> copy(tokens);
   Check(countermark_launch_commit(table_, slot, reinterpret_cast<const int32_t*>(copy.get()), static_cast<int32_t>(tokens.size()), nullptr), "commit");

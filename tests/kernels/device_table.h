@@ -57,6 +57,8 @@ class DeviceTable {
   DeviceTable(int32_t slots, int32_t max_length, int32_t rows, int32_t columns);
 
   void Begin(int32_t slot, const SlotRecord& record);
+  // All slots at once, as they are to lie in memory, and their first tokens.
+  void Place(std::span<const Slot> slots, uint32_t first_token);
   void Commit(int32_t slot, std::span<const uint32_t> tokens);
   void Rebuild(int32_t slot, std::span<const uint32_t> tokens);
   void Rollback(int32_t slot, int32_t n) { Check(countermark_launch_rollback(table_, slot, n, nullptr), "rollback"); }
