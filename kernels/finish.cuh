@@ -118,7 +118,7 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, uint64_t l
   }
   ones = BlockSum(ones, scratch);
   for (int layer = 0; layer < layers; ++layer) {
-    const uint64_t ratio = TournamentRatio(sum, ones);
+    const uint64_t ratio = TournamentRatioByDoubles(sum, ones);
     sum = ones = 0;
     for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
       const uint32_t word = field->words[i];

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) CommitRows(RequestTable table, const
   __syncthreads();
   // The claims are given back, so that the next commit of the same step finds none.
   for (int r = static_cast<int>(threadIdx.x); r < rows; r += kThreads) {
-    if (slots[r] >= 0 && slots[r] < table.count) table.slots[slots[r]].claimed = 0;
+    if (slots[r] >= 0 && slots[r] < table.count) atomicExch(reinterpret_cast<unsigned long long*>(&table.slots[slots[r]].claimed), 0ull);
   }
 }
 

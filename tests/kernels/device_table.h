@@ -66,7 +66,6 @@ class DeviceTable {
 
   const RequestTable& table() const { return table_; }
   const Workspace& space() const { return space_; }
-  std::vector<uint8_t> WorkspaceBytes() const { return memory_.Get(); }
   Slot SlotAt(int32_t slot) const { return slots_.Get()[static_cast<size_t>(slot)]; }
   std::vector<uint8_t> Causes(int32_t slot) const;
   TableMetrics Metrics() const { return metrics_.Get()[0]; }

@@ -66,6 +66,23 @@ TEST(Tournament, ShiftBringsEveryTotalIntoPlace) {
 
 // Each layer against the exact rational w·(g·W + W − A)/W: a token's new weight falls short of it by less than two units, where the
 // units are at most 2⁻⁵⁹ of the total, so below 4e-18; the total by at most one unit a token and one for the ratio, and it never grows.
+TEST(Tournament, TheRatioByDoublesIsTheExactOne) {
+  std::mt19937_64 random(5);
+  const uint64_t low = uint64_t{1} << 59, high = (uint64_t{1} << 60) - 1;
+  const auto check = [](uint64_t total, uint64_t ones) {
+    ASSERT_EQ(TournamentRatioByDoubles(total, ones), TournamentRatio(total, ones)) << total << " " << ones;
+  };
+  for (uint64_t total : {low - 40000, low, low + 1, low + 2, high - 1, high, low + (low >> 1), uint64_t{0x0D3C21BCECCEDA00}}) {
+    for (uint64_t n : {uint64_t{0}, uint64_t{1}, uint64_t{2}, uint64_t{3}, total / 3, total / 2, total / 2 + 1, total - 3, total - 2, total - 1, total}) {
+      check(total, n);
+    }
+  }
+  for (int i = 0; i < 2000000; ++i) {
+    const uint64_t total = low + random() % low;
+    check(total, i % 4 == 0 ? total - (random() >> (random() % 64)) % total : random() % (total + 1));
+  }
+}
+
 TEST(Tournament, ALayerKeepsTheTotalAndTheDistribution) {
   std::mt19937_64 random(3);
   for (int run = 0; run < 200; ++run) {

@@ -28,6 +28,24 @@ COUNTERMARK_HD inline uint64_t TournamentRatio(uint64_t total, uint64_t ones) {
   return static_cast<uint64_t>((static_cast<Uint128>(total - ones) << 63) / total);
 }
 
+// The same without 128-bit division, which devices lack: a quotient in double precision, off by some 2¹¹ at most; from its exact remainder what is
+// missing, off by one at most; then the last step in integers. 2⁵⁹ ≤ W < 2⁶⁰.
+COUNTERMARK_HD inline uint64_t TournamentRatioByDoubles(uint64_t total, uint64_t ones) {
+  const uint64_t n = total - ones;
+  const double inverse = 1.0 / static_cast<double>(total);
+  uint64_t q = static_cast<uint64_t>(static_cast<double>(n) * inverse * 0x1p63);
+  // n·2⁶³ − q·W, of which the upper half says little more than the sign: below 2⁷³ in size.
+  const uint64_t low = n << 63, product = q * total;
+  const int64_t high = static_cast<int64_t>((n >> 1) - MultiplyHigh(q, total) - (low < product));
+  const double rest = static_cast<double>(high) * 0x1p64 + static_cast<double>(low - product);
+  const int64_t more = static_cast<int64_t>(rest * inverse);
+  q += static_cast<uint64_t>(more);
+  int64_t left = static_cast<int64_t>(low - product - static_cast<uint64_t>(more) * total);  // within 2·W of 0, modulo 2⁶⁴ exactly
+  for (; left < 0; left += static_cast<int64_t>(total)) --q;
+  for (; left >= static_cast<int64_t>(total); left -= static_cast<int64_t>(total)) ++q;
+  return q;
+}
+
 // A layer's new weight of a token with bit g: g·w + ⌊w·r/2⁶³⌋.
 COUNTERMARK_HD inline uint64_t TournamentWeight(uint64_t w, uint32_t g, uint64_t ratio) {
   return (g ? w : 0) + MultiplyHigh(2 * w, ratio);  // w < 2⁶³
