@@ -1,10 +1,13 @@
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <mutex>
 #include <string>
 
 #include <openssl/crypto.h>
@@ -19,12 +22,47 @@ namespace {
 
 constexpr size_t kMaxPassphrase = 4096;
 
-// The terminal with echo off, put back when this goes. Signals by key are off too: after a Ctrl-C that ended the process here, the
-// user's shell would stay without echo. The key arrives as a byte instead.
+// Signals that would end the program, or hand it to its host's handler, with the terminal still silent.
+constexpr std::array<int, 4> kSignals = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+// What the handler reads; set before it is installed.
+struct {
+  int fd;
+  termios before;
+  std::array<struct sigaction, kSignals.size()> previous;
+  volatile sig_atomic_t caught;
+} prompting;
+
+// Puts the terminal back, forgets what was typed there and not yet read, and lets the signal do what it would have done. Nothing here that is
+// not safe in a handler.
+void PutBackAndRaise(int signal) {
+  const int saved = errno;
+  tcflush(prompting.fd, TCIFLUSH);
+  tcsetattr(prompting.fd, TCSANOW, &prompting.before);
+  prompting.caught = signal;
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    if (kSignals[i] == signal) sigaction(signal, &prompting.previous[i], nullptr);
+  }
+  raise(signal);  // delivered when this handler returns
+  errno = saved;
+}
+
+// The terminal with echo off, put back when this goes, or when a signal ends the process. Signals by key are off too: the key arrives as a byte
+// instead. One at a time in a process.
 class QuietTerminal {
  public:
-  explicit QuietTerminal(int fd) : fd_(fd), ok_(tcgetattr(fd, &before_) == 0) {
-    if (!ok_) return;
+  explicit QuietTerminal(int fd) : fd_(fd), had_(tcgetattr(fd, &before_) == 0) {
+    if (!had_) return;
+    prompting.fd = fd;
+    prompting.before = before_;
+    prompting.caught = 0;
+    struct sigaction action = {};
+    action.sa_handler = PutBackAndRaise;  // without SA_RESTART: the read ends if the host's own handler lets the process live
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], nullptr, &prompting.previous[i]);
+      if (prompting.previous[i].sa_handler != SIG_IGN) sigaction(kSignals[i], &action, nullptr);
+    }
     termios quiet = before_;
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | ISIG);
     quiet.c_cc[VMIN] = 1;
@@ -34,14 +72,18 @@ class QuietTerminal {
   QuietTerminal(const QuietTerminal&) = delete;
   QuietTerminal& operator=(const QuietTerminal&) = delete;
   ~QuietTerminal() {
-    if (ok_) tcsetattr(fd_, TCSAFLUSH, &before_);
+    if (!had_) return;
+    tcsetattr(fd_, TCSAFLUSH, &before_);
+    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &prompting.previous[i], nullptr);
   }
   bool ok() const { return ok_; }
+  bool interrupted() const { return prompting.caught != 0; }
 
  private:
-  termios before_{};   // first: the initialiser of ok_ fills it
+  termios before_{};   // first: the initialiser of had_ fills it
   int fd_;
-  bool ok_;
+  bool had_;           // the terminal's state was read, and handlers are installed
+  bool ok_ = false;
 };
 
 SecretBytes Prefix(const SecretBytes& secret, size_t size) {
@@ -62,6 +104,7 @@ absl::StatusOr<SecretBytes> ReadLineQuietly(int fd, std::string_view prompt) {
   for (;;) {
     uint8_t c = 0;
     const ssize_t n = read(fd, &c, 1);
+    if (quiet.interrupted()) return absl::CancelledError("interrupted at the passphrase");  // whatever is typed now is shown
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, "cannot read from", "/dev/tty");
     if (n == 0 || c == '\n' || c == '\r' || c == 0x04) break;
@@ -108,6 +151,8 @@ absl::StatusOr<SecretBytes> ReadFile(const std::string& path) {
 }
 
 absl::StatusOr<SecretBytes> AskTerminal(std::string_view prompt, bool confirm) {
+  static std::mutex one_at_a_time;  // one terminal, one set of signal handlers
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
   const FileDescriptor terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (terminal.get() < 0) {
     return absl::FailedPreconditionError("there is no terminal to ask for the passphrase; give it by file or by descriptor");

@@ -113,6 +113,19 @@ TEST_F(VerifyCli, RevealedKeys) {
     EXPECT_EQ(ran.exit, 2) << bad;
     EXPECT_THAT(ran.err, HasSubstr("error: keys.jsonl"));
   }
+  // Two readers could take different ones, whichever of the two is right.
+  const std::string right = RevealedLine(100), other = "\"" + std::string(64, '0') + "\"";
+  const auto with = [&](const std::string& first, const std::string& last) { return "{" + first + right.substr(1, right.rfind('}') - 1) + last + "}"; };
+  for (const auto& [name, line] : std::vector<std::pair<std::string, std::string>>{{"name", with("\"name\":\"route\",", "")},
+                                                                                {"name", with("", ",\"name\":\"route\"")},
+                                                                                {"key", with("\"key\":" + other + ",", "")},
+                                                                                {"key", with("", ",\"key\":" + other)},
+                                                                                {"salt", with("\"salt\":" + other + ",", ",\"salt\":" + other)}}) {
+    folder_.Write("keys.jsonl", right + line + "\n");
+    const Ran ran = Verify("report.json --public-key key.pem --revealed-key keys.jsonl");
+    EXPECT_EQ(ran.exit, 2) << line;
+    EXPECT_THAT(ran.err, HasSubstr("error: keys.jsonl:2: '" + name + "' stands there twice")) << line;
+  }
 }
 
 TEST_F(VerifyCli, BadInput) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pty.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -54,9 +56,13 @@ TEST(Passphrase, FromADescriptor) {
   EXPECT_FALSE(ReadPassphrase({"", ends[0]}, "p: ").ok());   // closed
 }
 
-// Runs ReadPassphrase in a child with a terminal of its own, types `keys` when it has asked `prompts` times, and gives what the terminal showed.
-// The child's exit status: 0 and the passphrase was `expected`; 1 it was another; else 10 + the status code.
-int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool confirm, std::string* shown) {
+volatile sig_atomic_t heard = 0;
+
+// Runs ReadPassphrase in a child with a terminal of its own, types `keys` when it has asked `prompts` times, and gives what the terminal showed. Keys
+// that begin with "kill " are a signal's number, sent once the terminal is silent. With `handler` the child has a handler for signals that lives on.
+// The child's exit status: 0 and the passphrase was `expected`; 1 it was another; 10 + the status code; 100 more if its handler heard a signal; or,
+// where a signal ended it, minus the signal's number.
+int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool confirm, std::string* shown, bool handler = false) {
   int terminal = -1;
   termios before{}, after{};
   int spare[2];   // only to learn what a fresh terminal is set to
@@ -66,9 +72,19 @@ int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool 
   close(spare[1]);
   const pid_t child = forkpty(&terminal, nullptr, &before, nullptr);
   if (child == 0) {
+    const rlimit no_core = {};   // of SIGQUIT
+    setrlimit(RLIMIT_CORE, &no_core);
+    if (handler) {
+      struct sigaction action = {};
+      action.sa_handler = [](int) { heard = 1; };
+      sigaction(SIGTERM, &action, nullptr);
+    }
     const absl::StatusOr<SecretBytes> got = ReadPassphrase({}, "passphrase: ", confirm);
     if (!got.ok()) dprintf(STDOUT_FILENO, "%s", got.status().ToString().c_str());
-    _exit(got.ok() ? (Text(*got) == expected ? 0 : 1) : 10 + static_cast<int>(got.status().code()));
+    struct sigaction now = {};
+    sigaction(SIGTERM, nullptr, &now);   // as it was before
+    if (handler != (now.sa_handler != SIG_DFL)) _exit(99);
+    _exit((heard ? 100 : 0) + (got.ok() ? (Text(*got) == expected ? 0 : 1) : 10 + static_cast<int>(got.status().code())));
   }
   size_t typed = 0, from = 0;
   char buffer[256];
@@ -78,7 +94,14 @@ int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool 
     shown->append(buffer, static_cast<size_t>(n));
     if (typed < keys.size() && shown->find("passphrase: ", from) != std::string::npos) {
       from = shown->size();
-      if (write(terminal, keys[typed].data(), keys[typed].size()) < 0) break;
+      if (keys[typed].starts_with("kill ")) {
+        EXPECT_EQ(write(terminal, "hun", 3), 3);   // half a passphrase, which no shell must be given
+        EXPECT_EQ(tcgetattr(terminal, &after), 0);
+        EXPECT_EQ(after.c_lflag & ECHO, 0u);
+        kill(child, std::stoi(keys[typed].substr(5)));
+      } else if (write(terminal, keys[typed].data(), keys[typed].size()) < 0) {
+        break;
+      }
       ++typed;
     }
   }
@@ -90,7 +113,7 @@ int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool 
   EXPECT_EQ(before.c_iflag, after.c_iflag);
   EXPECT_NE(after.c_lflag & ECHO, 0u);
   close(terminal);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 TEST(Passphrase, FromTheTerminalWithoutEcho) {
@@ -113,6 +136,23 @@ TEST(Passphrase, AskedTwiceWhereItIsNew) {
   EXPECT_EQ(AtTerminal({"\n"}, "", true, &shown), 10 + static_cast<int>(absl::StatusCode::kInvalidArgument));
   shown.clear();
   EXPECT_EQ(AtTerminal({"hun\x03"}, "", false, &shown), 10 + static_cast<int>(absl::StatusCode::kCancelled));
+}
+
+// AtTerminal checks that the terminal is as it was.
+TEST(Passphrase, ASignalLeavesTheTerminalAsItWas) {
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
+    std::string shown;
+    EXPECT_EQ(AtTerminal({"kill " + std::to_string(signal)}, "", false, &shown), -signal);
+    EXPECT_THAT(shown, Not(HasSubstr("hun")));
+    shown.clear();
+    EXPECT_EQ(AtTerminal({"hunter2\n", "kill " + std::to_string(signal)}, "", true, &shown), -signal);
+  }
+  // A program whose own handler lets it live: that is called, and the prompt is over.
+  std::string shown;
+  EXPECT_EQ(AtTerminal({"kill " + std::to_string(SIGTERM)}, "", false, &shown, true), 110 + static_cast<int>(absl::StatusCode::kCancelled));
+  EXPECT_THAT(shown, Not(HasSubstr("hun")));
+  shown.clear();
+  EXPECT_EQ(AtTerminal({"hunter2\n"}, "hunter2", false, &shown, true), 0);
 }
 
 TEST(Passphrase, WithoutATerminalItSaysSo) {

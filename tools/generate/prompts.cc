@@ -42,6 +42,10 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path, const s
       CM_ASSIGN_OR_RETURN(prompt.id, StringMember(object, "id", prompt.id, where));
       CM_ASSIGN_OR_RETURN(prompt.account, StringMember(object, "account", default_account, where));
     }
+    // libllama takes a chat's messages as C strings: the model would answer what stands before it.
+    if (const size_t at = prompt.prompt.find('\0'); at != std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrCat(where, ": a NUL character at byte ", at + 1, " of the prompt; take it out"));
+    }
     prompts.push_back(std::move(prompt));
   }
   if (in.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));

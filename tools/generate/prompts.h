@@ -18,7 +18,7 @@ struct Prompt {
   std::string account;  // the record's own, else the default; may be empty when nothing is to be marked
 };
 
-// "-" is standard input. Errors name the file and the line.
+// "-" is standard input. Errors name the file and the line. A prompt with a NUL is one: a chat template would end there.
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(const std::string& path, const std::string& default_account);
 
 }  // namespace countermark::generate

@@ -3,9 +3,11 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <vector>
 
 #include "src/base/file.h"
 #include "src/base/hex.h"
@@ -22,14 +24,23 @@ struct ContextFree {
 };
 
 absl::StatusOr<RevealedKey> ParseRevealedKey(std::string_view line, const std::string& at) {
-  // A nested text cannot be deep here: anything but three strings is refused, and a line is at most a mebibyte.
-  const nlohmann::json entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  // The names as they are read: the object itself would keep the last of two members of one name. A nested text cannot be deep here: anything but
+  // three strings is refused, and a line is at most a mebibyte.
+  std::vector<std::string> names;
+  const auto note = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& name) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1) names.push_back(name.get<std::string>());
+    return true;
+  };
+  const nlohmann::json entry = nlohmann::json::parse(line, note, /*allow_exceptions=*/false);
   if (!entry.is_object()) return absl::InvalidArgumentError(Cat(at, ": a JSON object with name, key and salt is expected"));
   for (auto it = entry.begin(); it != entry.end(); ++it) {
     if (it.key() != "name" && it.key() != "key" && it.key() != "salt") return absl::InvalidArgumentError(Cat(at, ": only name, key and salt are known"));
     if (!it->is_string()) return absl::InvalidArgumentError(Cat(at, ": ", it.key(), " must be a string"));
   }
   if (!entry.contains("name") || !entry.contains("key")) return absl::InvalidArgumentError(Cat(at, ": name and key are needed"));
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) return absl::InvalidArgumentError(Cat(at, ": '", *twice, "' stands there twice"));
   std::array<uint8_t, Secret32::kSize> bytes;
   if (!HexDecodeInto(entry["key"].get_ref<const std::string&>(), bytes)) return absl::InvalidArgumentError(Cat(at, ": key: 64 hex digits are expected"));
   RevealedKey revealed{.name = entry["name"].get<std::string>(), .key = Secret32(bytes), .salt = std::nullopt};

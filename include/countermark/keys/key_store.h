@@ -82,7 +82,8 @@ absl::StatusOr<Secret32> ReadBareKey(const std::string& path);
 // A final newline is dropped; an empty passphrase is an error, as is one above 4096 bytes. A file that its group or others may read is
 // refused (FailedPrecondition). With neither given, the terminal is asked, without echo; without a terminal that is a
 // FailedPrecondition too. `prompt` is shown as it stands ("passphrase of keys.cmks: "); `confirm` asks twice at a terminal. Cancelled:
-// the user pressed Ctrl-C.
+// the user pressed Ctrl-C. While it asks, SIGHUP, SIGINT, SIGQUIT and SIGTERM first put the terminal back and then do what they did before; where the
+// process lives on after its own handler, that is Cancelled, too.
 struct PassphraseSource {
   std::string file;
   int descriptor = -1;
