@@ -28,6 +28,10 @@ PROMPTS = [
     "Write about a gardener who talks to the plants.",
     "Explain what makes a good neighbour, with examples.",
 ]
+# Keys are fresh at every run, so what is called clean can fail by chance. It is held to one in a million, as --alpha is: three schemes, the base channel and
+# the accounts of each (Holm over three), and in step 4 the accounts that nothing was taken from: at most 7 runs in a million. What is called found
+# lies far beyond its bound.
+CLEAN = -6
 failures = []
 
 
@@ -142,7 +146,7 @@ def demo(keys, generate, detect, verify, model, path):
             if text == scheme:
                 check(base < -20 and max(accounts.values()) < -3, f"{scheme}: the mark and all three accounts are found")
             else:
-                check(base > -3 and min(accounts.values()) > -3, f"{scheme}: unmarked text is clean")
+                check(base > CLEAN and min(accounts.values()) > CLEAN, f"{scheme}: unmarked text is clean")
 
     step(4, f"A suspect data set: four answers served to {THIEF}, hidden among eight unmarked texts, without ids")
     stolen = [r["text"] for r in read_jsonl(path("gumbel.jsonl")) if r["account"] == THIEF]
@@ -156,7 +160,7 @@ def demo(keys, generate, detect, verify, model, path):
     say("   " + "\n   ".join(shown.stdout.strip().splitlines()))
     base, accounts = pooled(json.loads(run(*common, "--json", expect=(1,)).stdout))
     check(base < -6, f"the data set carries the mark (log10 p {base:.1f})")
-    check(accounts[THIEF] < -6 and all(p > -6 for a, p in accounts.items() if a != THIEF), f"{THIEF} is named, and nobody else")
+    check(accounts[THIEF] < -6 and all(p > CLEAN for a, p in accounts.items() if a != THIEF), f"{THIEF} is named, and nobody else")
 
     step(5, "The signed report, verified without the key store, and a tampered copy refused")
     done = run(verify, path("report.json"), "--public-key", path("public.pem"), "--input", path("suspect.jsonl"))
