@@ -3,7 +3,8 @@
 #   find_package(countermark COMPONENTS sampling detect)   countermark::sampling, countermark::detect
 #   find_package(countermark)                              everything that was built; countermark::countermark is mark … evidence at once
 #   pkg-config --libs countermark                          the same, static
-#   pkg-config --libs countermark_llama                    libcountermark_llama.so, the C interface; in CMake countermark::llama_shared
+#   pkg-config --libs countermark_c                        libcountermark.so, the C interface of servers; in CMake countermark::c
+#   pkg-config --libs countermark_llama                    libcountermark_llama.so, the C interface of llama.cpp; in CMake countermark::llama_shared
 #
 # What a library needs is read from its target, so that a stage's new dependency is written in its own CMakeLists and nowhere else.
 
@@ -13,6 +14,8 @@ add_library(countermark::countermark ALIAS countermark_countermark)
 set_target_properties(countermark_countermark PROPERTIES EXPORT_NAME countermark)
 target_link_libraries(countermark_countermark INTERFACE countermark::mark countermark::keys countermark::sampling countermark::tokenize
   countermark::detect countermark::evidence)
+add_library(countermark::c ALIAS countermark_c)
+set_target_properties(countermark_c PROPERTIES EXPORT_NAME c)
 if(TARGET countermark_llama_shared)
   add_library(countermark::llama_shared ALIAS countermark_llama_shared)
   set_target_properties(countermark_llama_shared PROPERTIES EXPORT_NAME llama_shared)
@@ -83,6 +86,8 @@ foreach(_target IN LISTS _libraries ITEMS countermark_countermark)
   string(APPEND COUNTERMARK_COMPONENT_NEEDS "set(_countermark_needs_${_component} ${NEEDS_CMAKE})\n")
 endforeach()
 set(_pc_requires "${NEEDS_PC}")       # of the last: mark … evidence
+list(APPEND COUNTERMARK_COMPONENTS c)
+string(APPEND COUNTERMARK_COMPONENT_NEEDS "set(_countermark_needs_c)\n")   # all that it stands on is inside it, or linked by it
 if(TARGET countermark_llama_shared)
   list(APPEND COUNTERMARK_COMPONENTS llama_shared)
   string(APPEND COUNTERMARK_COMPONENT_NEEDS "set(_countermark_needs_llama_shared llama)\n")
@@ -105,9 +110,12 @@ if(_programs)
   set_target_properties(${_programs} PROPERTIES INSTALL_RPATH "$ORIGIN/${_bin_to_lib}" INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS ${_programs} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
+# Exports of their own: a C program finds one of these libraries, and needs nothing of what is inside it.
+set_target_properties(countermark_c PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
+install(TARGETS countermark_c EXPORT countermark_c LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(EXPORT countermark_c NAMESPACE countermark:: FILE countermarkCTargets.cmake DESTINATION "${_package_dir}")
 if(TARGET countermark_llama_shared)
   set_target_properties(countermark_llama_shared PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
-  # An export of its own: a C program finds this library and libllama, and needs nothing of what is inside it.
   install(TARGETS countermark_llama_shared EXPORT countermark_llama LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   install(EXPORT countermark_llama NAMESPACE countermark:: FILE countermarkLlamaTargets.cmake DESTINATION "${_package_dir}")
 endif()
@@ -142,5 +150,7 @@ if(COUNTERMARK_HAVE_LLAMA)
   configure_file("${countermark_SOURCE_DIR}/cmake/countermark_llama.pc.in" "${countermark_BINARY_DIR}/cmake/countermark_llama.pc" @ONLY)
   install(FILES "${countermark_BINARY_DIR}/cmake/countermark_llama.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endif()
+configure_file("${countermark_SOURCE_DIR}/cmake/countermark_c.pc.in" "${countermark_BINARY_DIR}/cmake/countermark_c.pc" @ONLY)
+install(FILES "${countermark_BINARY_DIR}/cmake/countermark_c.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 configure_file("${countermark_SOURCE_DIR}/cmake/countermark.pc.in" "${countermark_BINARY_DIR}/cmake/countermark.pc" @ONLY)
 install(FILES "${countermark_BINARY_DIR}/cmake/countermark.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -1,4 +1,4 @@
-# Compiles each header of PREFIX alone, as C++20 without a warning; llama.h as C99 too. Fails if SOURCE has a header that PREFIX lacks.
+# Compiles each header of PREFIX alone, as C++20 without a warning; those of the C interfaces as C99 too. Fails if SOURCE has a header that PREFIX lacks.
 file(MAKE_DIRECTORY "${WORK}")
 file(GLOB_RECURSE _public RELATIVE "${SOURCE}" "${SOURCE}/*")
 set(_failed "")
@@ -16,6 +16,8 @@ foreach(_header IN LISTS _public)
   set(_system "")
   if(_header STREQUAL "countermark/llama.h")
     set(_system -isystem "${LLAMA_INCLUDE}")
+  endif()
+  if(_header MATCHES "^countermark/(llama|countermark)\\.h$")
     file(WRITE "${WORK}/header.c" "#include \"${_header}\"\n")
     execute_process(COMMAND "${CC}" -std=c99 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -I "${PREFIX}" ${_system} "${WORK}/header.c"
       RESULT_VARIABLE _result)
