@@ -1,0 +1,16 @@
+// The times of decoding steps on a GPU, beside a kernel that only reads the same logits, one that copies them, and the same step unmarked.
+//
+// A figure is the median over rounds of the mean time of a step in a CUDA graph of many; works that are compared take turns, in another order each
+// round. Steps go through as many buffers of logits as fill the L2 cache four times, so that logits come from memory, unless a figure says "in L2".
+#ifndef COUNTERMARK_TOOLS_GPU_CHECK_TIMING_H_
+#define COUNTERMARK_TOOLS_GPU_CHECK_TIMING_H_
+
+#include "tools/gpu_check/report.h"
+
+namespace countermark::gpu_check {
+
+void RunTimings(bool quick, Report* report);
+
+}  // namespace countermark::gpu_check
+
+#endif  // COUNTERMARK_TOOLS_GPU_CHECK_TIMING_H_
