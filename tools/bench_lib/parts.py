@@ -60,6 +60,18 @@ def rows(p, quick):
     return ours + theirs + ratios + words
 
 
+def capi(p, quick):
+    logits = p.logits(64)
+    runs = []
+    for r in range(1 if quick else 3):
+        run = []
+        for isa in machine()["isa"]:
+            say(f"C interface, round {r + 1}, {isa}")
+            run += p.figures("capi_bench", logits, 40 if quick else 300, isa=isa)
+        runs.append(run)
+    return medians(runs)
+
+
 def llama(p, quick):
     logits = p.logits(64)
     calls = 64 if quick else 960
@@ -205,4 +217,4 @@ PROMPTS = [
     "Why do people tell stories?",
 ]
 
-PARTS = {"rows": rows, "llama": llama, "detect": detect, "diversity": diversity}
+PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "diversity": diversity}
