@@ -122,7 +122,7 @@ def rewrite_tables(root):
             with open(os.path.join(root, "docs", "results", f"{match[1]}.json")) as f:
                 body = table(json.load(f))
         except FileNotFoundError:
-            body = f"Not measured yet: `./tools/bench {match[1]}`."
+            body = f"Not measured yet: `./tools/{'bare-debian DIR' if match[1] == 'bare-debian' else f'bench {match[1]}'}`."
         return f"<!-- table: {match[1]} -->\n{body}\n<!-- end -->"
 
     filled = re.sub(r"<!-- table: ([a-z0-9-]+) -->\n.*?<!-- end -->", fill, page, flags=re.S)
