@@ -1,8 +1,6 @@
 #include "tools/gpu_check/limits.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
+#include "kernels/device.cuh"
 
 namespace countermark::gpu_check {
 namespace {
@@ -32,20 +30,22 @@ __global__ void __launch_bounds__(kThreads) Copy(const uint4* from, uint4* to, i
 
 __global__ void Empty() {}
 
-__device__ unsigned long long Nanoseconds() {
-  unsigned long long now;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-  return now;
-}
+#if defined(COUNTERMARK_SIMT)   // one thread after another, and no clock but the host's
+constexpr unsigned long long kBusy = 0;
+__device__ inline long long Cycles() { return static_cast<long long>(GlobalTimer()); }
+#else
+constexpr unsigned long long kBusy = 4000000;
+__device__ inline long long Cycles() { return clock64(); }
+#endif
 
 __global__ void __launch_bounds__(kThreads) Clock(unsigned long long* out) {
-  const unsigned long long start = Nanoseconds();
-  const long long cycles = clock64();
+  const unsigned long long start = GlobalTimer();
+  const long long cycles = Cycles();
   uint32_t x = threadIdx.x + 1;
-  while (Nanoseconds() - start < 4000000) {
+  while (GlobalTimer() - start < kBusy) {
     for (int i = 0; i < 256; ++i) x = x * 747796405u + 2891336453u;
   }
-  const unsigned long long took = Nanoseconds() - start, counted = static_cast<unsigned long long>(clock64() - cycles);
+  const unsigned long long took = GlobalTimer() - start, counted = static_cast<unsigned long long>(Cycles() - cycles);
   if (x == 12345 && blockIdx.x == 0xFFFFFF) out[2] = x;
   if (blockIdx.x == 0 && threadIdx.x == 0) {
     out[0] = counted;
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) Clock(unsigned long long* out) {
   }
 }
 
-__device__ uint64_t Mix(uint64_t x) {
+__device__ inline uint64_t Mix(uint64_t x) {
   x ^= x >> 33;
   x *= 0xFF51AFD7ED558CCDull;
   x ^= x >> 33;
@@ -61,13 +61,13 @@ __device__ uint64_t Mix(uint64_t x) {
   return x ^ x >> 33;
 }
 
-__device__ uint64_t Mixed(uint64_t seed, int32_t row, int32_t column) {
+__device__ inline uint64_t Mixed(uint64_t seed, int32_t row, int32_t column) {
   return Mix(seed * 0x9E3779B97F4A7C15ull + (static_cast<uint64_t>(row) << 32 | static_cast<uint32_t>(column)));
 }
 
-__device__ float Normal(uint64_t bits) {
+__device__ inline float Normal(uint64_t bits) {
   const float u = (static_cast<float>(bits >> 40) + 0.5f) * 0x1p-24f, v = static_cast<float>(bits & 0xFFFFFF) * 0x1p-24f;
-  return sqrtf(-2.0f * logf(u)) * cospif(2.0f * v);
+  return sqrtf(-2.0f * logf(u)) * cosf(6.2831853f * v);
 }
 
 __global__ void Fill(void* logits, LogitType type, int32_t columns, RowKind kind, uint64_t seed) {
@@ -98,24 +98,18 @@ unsigned BlocksFor(int64_t n, int multiprocessors) {
 }  // namespace
 
 cudaError_t LaunchRead(const void* from, int64_t bytes, uint32_t* out, int multiprocessors, cudaStream_t stream) {
-  Read<<<BlocksFor(bytes / 16, multiprocessors), kThreads, 0, stream>>>(static_cast<const uint4*>(from), bytes / 16, out);
-  return cudaGetLastError();
+  return Launch(Read, dim3(BlocksFor(bytes / 16, multiprocessors)), dim3(kThreads), 0, stream, static_cast<const uint4*>(from), bytes / 16, out);
 }
 cudaError_t LaunchCopy(const void* from, void* to, int64_t bytes, int multiprocessors, cudaStream_t stream) {
-  Copy<<<BlocksFor(bytes / 16, multiprocessors), kThreads, 0, stream>>>(static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / 16);
-  return cudaGetLastError();
+  return Launch(Copy, dim3(BlocksFor(bytes / 16, multiprocessors)), dim3(kThreads), 0, stream, static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / 16);
 }
-cudaError_t LaunchEmpty(cudaStream_t stream) {
-  Empty<<<1, 32, 0, stream>>>();
-  return cudaGetLastError();
-}
+cudaError_t LaunchEmpty(cudaStream_t stream) { return Launch(Empty, dim3(1), dim3(32), 0, stream); }
 cudaError_t LaunchClock(unsigned long long* out, int multiprocessors, cudaStream_t stream) {
-  Clock<<<static_cast<unsigned>(multiprocessors), kThreads, 0, stream>>>(out);
-  return cudaGetLastError();
+  return Launch(Clock, dim3(static_cast<unsigned>(multiprocessors)), dim3(kThreads), 0, stream, out);
 }
 cudaError_t LaunchFill(void* logits, LogitType type, int32_t rows, int32_t columns, RowKind kind, uint64_t seed, cudaStream_t stream) {
-  Fill<<<dim3(64, static_cast<unsigned>(rows)), 256, 0, stream>>>(logits, type, columns, kind, seed);
-  return cudaGetLastError();
+  const dim3 grid(static_cast<unsigned>((columns + 2047) / 2048), static_cast<unsigned>(rows));
+  return Launch(Fill, grid, dim3(256), 0, stream, logits, type, columns, kind, seed);
 }
 
 }  // namespace countermark::gpu_check

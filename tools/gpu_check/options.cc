@@ -25,7 +25,7 @@ a missed target fails nothing.
   --first N         parity: the first of them, to run one again: --only parity --first N --cases 1
   --threads N       parity: at once
   --most-logits N   parity: no case of more logits than this
-  --small           checks: at a vocabulary of 1000 and 8 rows
+  --small           checks and timing: at a vocabulary of 1000 and a few rows, to see that they run
   --commit ID       written into the results
 )";
 

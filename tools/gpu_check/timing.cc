@@ -113,7 +113,7 @@ struct Shape {
 
 class Timings {
  public:
-  Timings(bool quick, Report* report) : report_(report), rounds_(quick ? 8 : 30) {
+  Timings(bool quick, bool small, Report* report) : report_(report), rounds_(small ? 1 : quick ? 8 : 30), small_(small) {
     int device = 0;
     Check(cudaGetDevice(&device), "cudaGetDevice");
     cudaDeviceProp properties;
@@ -123,9 +123,14 @@ class Timings {
   }
 
   // All works of one shape; marked ones against the same step unmarked.
-  void Step(const Shape& shape) {
+  void Step(Shape shape) {
+    if (small_) {
+      shape.rows = std::min(shape.rows, 3);
+      shape.vocabulary = 1000;
+      shape.parameters.top_k = std::min(shape.parameters.top_k, 100);
+    }
     const int buffers = shape.cached ? 1 : Buffers(shape.bytes());
-    const int launches = std::max(buffers, shape.cached ? 200 : 8);
+    const int launches = small_ ? 2 : std::max(buffers, shape.cached ? 200 : 8);
     DeviceArray<uint8_t> logits(static_cast<size_t>(shape.bytes()) * static_cast<size_t>(buffers));
     Check(LaunchFill(logits.get(), shape.type, shape.rows * buffers, shape.vocabulary, shape.kind, 1, nullptr), "filling");
     Check(cudaDeviceSynchronize(), "filling");
@@ -165,16 +170,17 @@ class Timings {
 
   // What a long history and a commitment add.
   void History(int32_t rows) {
-    constexpr int32_t kVocabulary = 128256, kLong = 32000;
-    const int64_t bytes = int64_t{rows} * kVocabulary * 2;
-    const int buffers = Buffers(bytes), launches = std::min(std::max(buffers, 8), 64);
+    const int32_t vocabulary = small_ ? 1000 : 128256, many_tokens = small_ ? 320 : 32000;
+    if (small_) rows = std::min(rows, 3);
+    const int64_t bytes = int64_t{rows} * vocabulary * 2;
+    const int buffers = Buffers(bytes), launches = small_ ? 2 : std::min(std::max(buffers, 8), 64);
     DeviceArray<uint8_t> logits(static_cast<size_t>(bytes) * static_cast<size_t>(buffers));
-    Check(LaunchFill(logits.get(), kBfloat16, rows * buffers, kVocabulary, RowKind::kNormal, 1, nullptr), "filling");
+    Check(LaunchFill(logits.get(), kBfloat16, rows * buffers, vocabulary, RowKind::kNormal, 1, nullptr), "filling");
     Check(cudaDeviceSynchronize(), "filling");
     std::vector<std::unique_ptr<Batch>> batches;
     Race race;
     const auto add = [&](int history, bool commit) {
-      batches.push_back(std::make_unique<Batch>(BatchShape{.scheme = Scheme::kGumbel, .rows = rows, .vocabulary = kVocabulary, .max_length = 32768, .history = history}));
+      batches.push_back(std::make_unique<Batch>(BatchShape{.scheme = Scheme::kGumbel, .rows = rows, .vocabulary = vocabulary, .max_length = small_ ? 512 : 32768, .history = history}));
       Batch& batch = *batches.back();
       return race.Add(launches, [&, commit](int i, cudaStream_t s) {
         SampleBatch step = Lean(batch.Step(logits.get() + int64_t{i % buffers} * bytes, kBfloat16));
@@ -184,7 +190,7 @@ class Timings {
     };
     // Rounds × launches tokens are committed: within what is left of 32,768.
     const int rounds = std::min(rounds_, 700 / launches - 2);
-    const size_t few = add(64, false), few_committed = add(64, true), many = add(kLong, false), many_committed = add(kLong, true);
+    const size_t few = add(64, false), few_committed = add(64, true), many = add(many_tokens, false), many_committed = add(many_tokens, true);
     race.Run(rounds);
     const std::string name = "gumbel, B=" + std::to_string(rows) + " V=128256 bf16, normal rows";
     report_->Figure("committing the tokens, history of 64, " + name, race.Difference(few_committed, few), "us", "the same step without commit");
@@ -195,7 +201,7 @@ class Timings {
 
   void Launches() {
     Race race;
-    const size_t empty = race.Add(500, [](int, cudaStream_t s) { return LaunchEmpty(s); });
+    const size_t empty = race.Add(small_ ? 2 : 500, [](int, cudaStream_t s) { return LaunchEmpty(s); });
     race.Run(rounds_);
     report_->Figure("an empty kernel in a graph", race.Median(empty), "us", "", race.Spread(empty));
   }
@@ -207,7 +213,7 @@ class Timings {
     step.out_accepted = nullptr;
     return step;
   }
-  int Buffers(int64_t bytes) const { return static_cast<int>(std::clamp<int64_t>((4 * static_cast<int64_t>(cache_) + bytes - 1) / bytes, 2, 1000)); }
+  int Buffers(int64_t bytes) const { return small_ ? 2 : static_cast<int>(std::clamp<int64_t>((4 * static_cast<int64_t>(cache_) + bytes - 1) / bytes, 2, 1000)); }
 
   // A timing of rows that were not marked would say nothing.
   void CheckMarked(const Batch& batch, const std::string& what) {
@@ -218,17 +224,18 @@ class Timings {
 
   Report* report_;
   int rounds_, multiprocessors_ = 0, cache_ = 0;
+  bool small_;
 };
 
 }  // namespace
 
-void RunTimings(bool quick, Report* report) {
+void RunTimings(bool quick, bool small, Report* report) {
   report->Section("times; a target that is missed fails nothing");
-  const ClockReading before = ReadClocks(quick ? 0.5 : 2.0);
+  const ClockReading before = ReadClocks(small ? 0.004 : quick ? 0.5 : 2.0);
   std::printf("before: %s\n", before.Text().c_str());
   report->Machine("clocks before", before.Json());
   if (!before.driver.empty()) report->Machine("driver", before.driver);
-  Timings timings(quick, report);
+  Timings timings(quick, small, report);
   timings.Launches();
   const std::vector<int32_t> all = {1, 32, 64, 128, 256}, ends = {1, 256};
   for (const int32_t rows : quick ? ends : all) {
@@ -251,7 +258,7 @@ void RunTimings(bool quick, Report* report) {
     timings.History(1);
   }
   timings.History(256);
-  const ClockReading after = ReadClocks(0.05);
+  const ClockReading after = ReadClocks(small ? 0.004 : 0.05);
   std::printf("after:  %s\n", after.Text().c_str());
   report->Machine("clocks after", after.Json());
   const bool moved = before.measured_mhz > 0 && std::abs(after.measured_mhz / before.measured_mhz - 1) > 0.03;

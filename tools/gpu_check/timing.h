@@ -9,7 +9,8 @@
 
 namespace countermark::gpu_check {
 
-void RunTimings(bool quick, Report* report);
+// `small`: rows of 1,000 tokens, few of them, once: to see that all of it works.
+void RunTimings(bool quick, bool small, Report* report);
 
 }  // namespace countermark::gpu_check
 
