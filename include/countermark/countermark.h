@@ -25,7 +25,7 @@
  *     than the caller takes the fields that the caller knows, and an older one refuses fields it does not know unless they are zero.
  *  2. Every function that can fail returns a countermark_status; the message of a handle's last failure, one line without any secret, is
  *     had from its …_message function and lives until the handle's next call on the same thread or its end. No exception crosses; a
- *     failed call changes nothing, unless said.
+ *     failed call changes no request, unless said.
  *  3. Memory: with a CPU hook all pointers of a batch are host memory; with a device hook `slots`, `depths`, `drafts`, `logits` and the outputs
  *     are memory that the device can reach. Pointers outside a batch (labels, prompts, tokens of commit and rebuild) are always host memory.
  *  4. sample and bias queue their work on `stream` (a cudaStream_t; ignored by a CPU hook) and return: no allocation, no wait for the device,
@@ -97,7 +97,9 @@ typedef struct countermark_keys_options {
 COUNTERMARK_EXPORT countermark_keys * countermark_keys_new(const countermark_keys_options * options);  /* NULL: out of memory */
 /* Opens a bundle (watermark-keys bundle). Open the next epoch's before its time, while serving: each request begins with the epoch
  * whose first and last use its beginning lies between (of several, the one that started last), and keeps it to its end. May be called from any
- * thread. A hook refuses bundles of another scheme or vocabulary than its own when a request would begin with them (COUNTERMARK_WRONG_EPOCH). */
+ * thread. A hook refuses bundles of another scheme or vocabulary than its own when a request would begin with them (COUNTERMARK_WRONG_EPOCH). The same
+ * epoch's bundle again takes the place of the first: that is how new accounts come in. One of another tenant, or of an open epoch with another key or
+ * record, is COUNTERMARK_INVALID_ARGUMENT. */
 COUNTERMARK_EXPORT countermark_status countermark_keys_open_bundle(countermark_keys * keys, const char * path, const countermark_passphrase * source);
 /* "tenant/epoch" of the epoch that a request beginning now would get, or NULL. Lives until the next call. */
 COUNTERMARK_EXPORT const char * countermark_keys_epoch(countermark_keys * keys);
@@ -153,13 +155,15 @@ COUNTERMARK_EXPORT countermark_request countermark_default_request(void);
 /* A slot starts anew; what it held is wiped. COUNTERMARK_UNKNOWN_ACCOUNT and COUNTERMARK_WRONG_EPOCH leave a slot that is sampled with the request's
  * parameters, unmarked, its tokens counted as faults; after other failures the slot is empty. */
 COUNTERMARK_EXPORT countermark_status countermark_begin(countermark_hook * hook, int32_t slot, const countermark_request * request, void * stream);
-/* The next tokens of the request's output, whoever chose them. Not needed after a sample with `commit`. */
+/* The next tokens of the request's output, whoever chose them. Not needed after a sample with `commit`. A token is counted under the cause that the step
+ * before said, if it and those before it in this call are the step's; else as forced. What a step said holds for one call. */
 COUNTERMARK_EXPORT countermark_status countermark_commit(countermark_hook * hook, int32_t slot, const uint32_t * tokens, size_t n, void * stream);
 /* The same for many slots at once, one token each, from memory of the hook's kind (rule 3): for hosts whose tokens never leave the device. */
 COUNTERMARK_EXPORT countermark_status countermark_commit_rows(countermark_hook * hook, const int32_t * slots, const int32_t * tokens, int32_t rows, void * stream);
 /* Forgets the last n tokens (all, where there are fewer). */
 COUNTERMARK_EXPORT countermark_status countermark_rollback(countermark_hook * hook, int32_t slot, size_t n, void * stream);
-/* Replaces everything committed, as after a preemption: causes are kept up to the first token that differs. */
+/* Replaces everything committed, as after a preemption: causes are kept up to the first token that differs, the others are forced. After
+ * COUNTERMARK_OUT_OF_MEMORY some are missing: rebuild again. */
 COUNTERMARK_EXPORT countermark_status countermark_rebuild(countermark_hook * hook, int32_t slot, const uint32_t * tokens, size_t n, void * stream);
 /* Wipes the slot. */
 COUNTERMARK_EXPORT countermark_status countermark_end(countermark_hook * hook, int32_t slot, void * stream);
@@ -207,7 +211,8 @@ COUNTERMARK_EXPORT countermark_batch countermark_default_batch(void);
 COUNTERMARK_EXPORT countermark_status countermark_sample(countermark_hook * hook, const countermark_batch * batch);
 /* For hosts that keep their own sampler: changes the logits in place. Partition adds δ to the green tokens' logits (times the request's temperature, by
  * which the host divides), and leaves a position without a mark to the host; the host truncates before and then draws with the request's own
- * parameters. The other schemes leave one token finite. out_tokens says which (COUNTERMARK_NO_TOKEN: the host chooses). Commit with
+ * parameters. The other schemes, greedy requests and faults leave one token finite. out_tokens says which (COUNTERMARK_NO_TOKEN: the host
+ * chooses; so it does where a row's slot has not begun, and that row is left alone). Columns beyond the vocabulary become -inf. Commit with
  * countermark_commit or countermark_commit_rows; `commit` must be 0. */
 COUNTERMARK_EXPORT countermark_status countermark_bias(countermark_hook * hook, const countermark_batch * batch);
 
@@ -215,12 +220,12 @@ COUNTERMARK_EXPORT countermark_status countermark_bias(countermark_hook * hook, 
 
 typedef struct countermark_metrics {
   size_t   struct_size;
-  uint64_t marked, start, greedy, repeated_window, forced, tail, fault, off;  /* tokens committed, by cause */
-  uint64_t bad_slots;        /* rows whose slot had not begun, or whose depth did not follow */
+  uint64_t marked, start, greedy, repeated_window, forced, tail, fault, off;  /* tokens committed, by cause; less those rolled back */
+  uint64_t bad_slots;        /* rows and calls whose slot had not begun, or stood twice, or whose depth did not follow */
   uint64_t bad_rows;         /* rows with NaN, +inf or nothing finite */
   uint64_t too_long;         /* tokens beyond max_length */
   uint64_t unknown_accounts; /* requests begun without a key */
-  uint64_t ended_epochs;     /* requests begun when no epoch was in use */
+  uint64_t ended_epochs;     /* requests begun when no epoch was in use, or one of another scheme or vocabulary */
   uint64_t requests;         /* begun */
   int32_t  slots_in_use, slots;
   uint64_t steps;            /* calls of sample and bias */
