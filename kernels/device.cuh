@@ -7,7 +7,7 @@
 //     SHARED_ARRAY(float, partial, kThreads / 32);            // __shared__ float partial[kThreads / 32];
 //     …
 //   }
-//   cudaError_t error = Launch(RowSums<256>, dim3(batch), dim3(256), 0, stream, rows, n, sums);   // <<<>>>, then cudaGetLastError()
+//   cudaError_t error = Launch(RowSums<256>, dim3(batch), dim3(256), 0, stream, rows, n, sums);   // cudaLaunchKernel
 //
 // Rules that keep a kernel true in both worlds:
 // 1. Shared memory only by SHARED_ARRAY and DYN_SHARED; a scalar is an array of one. It is not zero at the start.
@@ -30,6 +30,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 
 #if defined(COUNTERMARK_SIMT)
 #include "tests/simt/simt.h"
@@ -46,12 +47,18 @@
 
 namespace countermark {
 
-// Queues kernel(args…) on `stream`, each argument converted to the parameter's type. smem_bytes: dynamic shared memory. Returns the launch's error.
+// Queues kernel(args…) on `stream`, each argument converted to the parameter's type. smem_bytes: dynamic shared memory. Returns the launch's own error:
+// not cudaGetLastError, which would give, and take away, one that the host has left behind.
 template <typename... Params, typename... Args>
 cudaError_t Launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t smem_bytes, cudaStream_t stream, Args... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "as many arguments as the kernel has parameters");
-  kernel<<<grid, block, smem_bytes, stream>>>(static_cast<Params>(args)...);
-  return cudaGetLastError();
+  std::tuple<Params...> values(static_cast<Params>(args)...);
+  return std::apply(
+      [&](Params&... value) {
+        void* pointers[] = {const_cast<void*>(static_cast<const void*>(&value))...};
+        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, smem_bytes, stream);
+      },
+      values);
 }
 
 // Nanoseconds of a clock that all blocks share; its step may be a microsecond.

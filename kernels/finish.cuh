@@ -78,8 +78,8 @@ __device__ inline uint32_t DrawById(const Candidates& candidates, uint64_t least
 inline constexpr uint64_t kNoEnd = ~uint64_t{0};
 
 // kChooseList after truncation: a tournament among the most probable.
-__device__ inline Chosen PlayTournament(const Candidates& candidates, uint64_t least, uint64_t total, uint64_t count, const RowPlan& draws, const RowWork& work,
-                                        BlockScratch* scratch, TournamentScratch* field) {
+__device__ inline Chosen PlayTournament(const Candidates& candidates, bool truncated, uint64_t least, uint64_t total, uint64_t count, const RowPlan& draws,
+                                        const RowWork& work, BlockScratch* scratch, TournamentScratch* field) {
   uint64_t before;
   uint64_t top = least, inside = total;
   const uint64_t places = static_cast<uint64_t>(work.parameters.candidates);
@@ -95,7 +95,7 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, uint64_t l
       const uint64_t x = DrawTarget(draws.random[1], total - inside);
       // They may not have been written down: only the most probable must be.
       const Candidates all = {nullptr, 0, candidates.row, candidates.work};
-      const Candidates& beyond = work.cut > 1.0f && least == 0 ? all : candidates;
+      const Candidates& beyond = work.cut > 1.0f && !truncated ? all : candidates;
       return {DrawById(beyond, least, top, x, IntegerWeight, scratch), kRowTail, total};
     }
   }
@@ -195,7 +195,7 @@ __device__ inline Chosen FinishList(const RowLogits& row, const RowPlan& plan, c
     const uint32_t cause = work.cause == kRowMarked ? static_cast<uint32_t>(kRowForced) : work.cause;
     return {DrawById(candidates, least, kNoEnd, x, IntegerWeight, scratch), cause, total};
   }
-  if (scheme == Scheme::kTournament) return PlayTournament(candidates, least, total, count, plan, work, scratch, field);
+  if (scheme == Scheme::kTournament) return PlayTournament(candidates, by_count || by_weight, least, total, count, plan, work, scratch, field);
   if (scheme == Scheme::kGumbel) {
     Arrival best = {static_cast<double>(Infinity()), kIdMask};
     float limit = Infinity();

@@ -76,6 +76,7 @@ __device__ inline void NoteWindow(const SlotMemory& memory, uint32_t position) {
 __device__ inline void CommitToken(const RequestTable& table, const SlotMemory& memory, uint32_t token, uint8_t cause) {
   Slot* slot = memory.slot;
   const uint64_t position = slot->length;
+  if (slot->record.state == kSlotFaulty) cause = kRowFault;
   if (position >= static_cast<uint64_t>(memory.max_length)) {
     cause = kRowFault;
     atomicAdd(&table.metrics->too_long, 1ull);

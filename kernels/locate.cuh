@@ -3,6 +3,7 @@
 #define COUNTERMARK_KERNELS_LOCATE_CUH_
 
 #include "countermark/mark/channel.h"
+#include "countermark/mark/partition.h"
 #include "countermark/mark/prf.h"
 #include "countermark/mark/scheme.h"
 #include "countermark/mark/select.h"
@@ -47,7 +48,7 @@ struct RowParameters {
 __device__ inline RowParameters ParametersOf(const RequestTable& table, int32_t slot) {
   if (slot < 0) return {InverseTemperature(1.0f), 1.0f, uint64_t{1} << 32, 0, 1, 0, 0.0f, 0, 0, 0};
   const SlotRecord& r = table.slots[slot].record;
-  return {r.scale, NotBelow(r.least), r.top_p, r.top_k, r.candidates, r.red_factor, r.delta * r.temperature, r.scheme, r.green, r.layers};
+  return {r.scale, NotBelow(r.least), r.top_p, r.top_k, r.candidates, r.red_factor, GreenGain(r.delta, r.temperature), r.scheme, r.green, r.layers};
 }
 
 // Token i of the row's sequence: what is committed, then the drafts before the row.

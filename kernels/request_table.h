@@ -64,7 +64,7 @@ struct Slot {
   SlotRecord record;
   uint64_t length;               // tokens committed; beyond max_length they are counted and not kept
   uint64_t counters[kTableCauses];
-  uint64_t claimed;              // the step that last committed to this slot: a slot named twice in a batch is committed once
+  uint64_t claimed;              // the row and step that last claimed this slot: one that is named twice in a batch is settled once
   Pending pending;
 };
 

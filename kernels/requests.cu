@@ -2,6 +2,7 @@
 #include "kernels/block.cuh"
 #include "kernels/history.cuh"
 #include "kernels/sample.h"
+#include "kernels/settle.cuh"
 
 namespace countermark {
 namespace {
@@ -54,18 +55,22 @@ __global__ void CommitSlot(RequestTable table, int32_t slot, const int32_t* toke
   CommitTokens(table, memory, tokens, n);
 }
 
-// One block: a thread a row. A slot that stands twice is committed once.
+// One block: a thread a row. Of several rows that name a slot the first is committed, the others are counted; a row without a token (−1, as a step gives
+// where nothing is finite) is passed over.
 __global__ void __launch_bounds__(kThreads) CommitRows(RequestTable table, const int32_t* slots, const int32_t* tokens, int32_t rows) {
-  const unsigned long long step = table.metrics->steps + 1;
-  __syncthreads();  // [step read]
+  const uint64_t step = table.metrics->steps + 1;
+  const auto begun = [&](int32_t slot) { return slot >= 0 && slot < table.count && table.slots[slot].record.state != kSlotEmpty; };
   for (int r = static_cast<int>(threadIdx.x); r < rows; r += kThreads) {
-    const int32_t slot = slots[r];
-    if (slot < 0 || slot >= table.count || table.slots[slot].record.state == kSlotEmpty ||
-        atomicExch(reinterpret_cast<unsigned long long*>(&table.slots[slot].claimed), step) == step) {
+    if (!begun(slots[r])) continue;
+    atomicMax(reinterpret_cast<unsigned long long*>(&table.slots[slots[r]].claimed), static_cast<unsigned long long>(ClaimOf(step, r)));
+  }
+  __syncthreads();  // [claimed]
+  for (int r = static_cast<int>(threadIdx.x); r < rows; r += kThreads) {
+    if (!begun(slots[r]) || table.slots[slots[r]].claimed != ClaimOf(step, r)) {
       atomicAdd(&table.metrics->bad_slots, 1ull);
-      continue;
+    } else if (tokens[r] >= 0) {
+      CommitTokens(table, MemoryOf(table, slots[r]), tokens + r, 1);
     }
-    CommitTokens(table, MemoryOf(table, slot), tokens + r, 1);
   }
   __syncthreads();
   // The claims are given back, so that the next commit of the same step finds none.
@@ -110,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) ResetTokens(RequestTable table, int3
     } else {
       if (i >= same) {
         memory.tokens[i] = static_cast<uint32_t>(tokens[i]);  // without tokens, same == held
-        memory.causes[i] = kRowForced;
+        memory.causes[i] = slot->record.state == kSlotFaulty ? kRowFault : kRowForced;
       }
       atomicAdd(&kept_causes[memory.causes[i] % kTableCauses], 1u);
     }

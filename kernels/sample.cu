@@ -60,9 +60,10 @@ __device__ __forceinline__ bool Arrive(uint32_t* arrivals, int32_t parts) {
   return last;
 }
 
-// The chosen token's log-probability. A row with nothing finite: −∞.
+// The chosen token's log-probability; −∞ where nothing is finite, or the host is to choose.
 __device__ inline float LogProbability(const RowLogits& row, const RowWork& work, const Chosen& chosen) {
-  if (chosen.total == 0) return work.empty ? -Infinity() : 0.0f;
+  if (work.empty || work.action != kMaskRow) return -Infinity();
+  if (chosen.total == 0) return 0.0f;
   return static_cast<float>(log(static_cast<double>(work.weigh(LoadLogit(row, static_cast<int>(chosen.token)))) / static_cast<double>(chosen.total)));
 }
 
@@ -93,7 +94,7 @@ __device__ __forceinline__ void FinishRow(const RequestTable& table, const StepM
     default: break;
   }
   // Cannot be. If it is, the row is still served: its likeliest token, counted.
-  if (chosen.token >= static_cast<uint32_t>(batch.vocabulary)) chosen = {work->likeliest, kRowFault, 0};
+  if (work->action == kMaskRow && chosen.token >= static_cast<uint32_t>(batch.vocabulary)) chosen = {work->likeliest, kRowFault, 0};
   __syncthreads();
   if (threadIdx.x == 0) {
     const bool none = work->empty != 0 || work->action != kMaskRow;
@@ -188,6 +189,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
   __syncthreads();
   if (work->last == 0) return;
   const uint64_t step = __ldcg(&table.metrics->steps) + 1;
+  for (int r = static_cast<int>(threadIdx.x); r < batch.rows; r += kThreads) ClaimSlot(table, batch, r, step);
+  __syncthreads();  // [claimed]
   for (int r = static_cast<int>(threadIdx.x); r < batch.rows; r += kThreads) SettleRow(table, batch, memory, r, bias, step);
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -204,17 +207,17 @@ __device__ inline void StoreLogit(const SampleBatch& batch, int row, int column,
   const int64_t at = static_cast<int64_t>(row) * batch.stride + column;
   switch (batch.type) {
     case kFloat32: static_cast<float*>(batch.logits)[at] = z; break;
-    case kFloat16: static_cast<__half*>(batch.logits)[at] = __float2half_rn(z); break;
+    case kFloat16: static_cast<__half*>(batch.logits)[at] = __float2half_rn(z > 65504.0f && z < Infinity() ? 65504.0f : z); break;  // a gain makes nothing infinite
     default: static_cast<__nv_bfloat16*>(batch.logits)[at] = __float2bfloat16_rn(z); break;
   }
 }
 
-// What SampleRows decided for hosts that keep their sampler. Grid: units of tokens × rows.
+// What SampleRows decided for hosts that keep their sampler. Grid: rows × stretches of 16 tokens a thread.
 __global__ void __launch_bounds__(kThreads) ApplyBias(const __grid_constant__ RequestTable table, const __grid_constant__ StepMemory memory,
                                                        const __grid_constant__ SampleBatch batch) {
-  const int row = static_cast<int>(blockIdx.y);
+  const int row = static_cast<int>(blockIdx.x);
   const RowPlan& plan = memory.plans[row];
-  const int first = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * 16;
+  const int first = static_cast<int>(blockIdx.y * kThreads + threadIdx.x) * 16;
   if (first >= batch.columns) return;
   const RowParameters p = ParametersOf(table, plan.slot);
   uint32_t bytes[16];
@@ -229,7 +232,7 @@ __global__ void __launch_bounds__(kThreads) ApplyBias(const __grid_constant__ Re
     if (column >= batch.vocabulary) {
       StoreLogit(batch, row, column, -Infinity());
     } else if (plan.action == kMaskRow) {
-      if (column != token) StoreLogit(batch, row, column, -Infinity());
+      StoreLogit(batch, row, column, column == token ? 0.0f : -Infinity());
     } else if (plan.action == kTiltRow) {
       uint32_t word = 0;
 #pragma unroll
@@ -282,9 +285,9 @@ cudaError_t LaunchStep(const RequestTable& table, const Workspace& space, const 
   cudaError_t error = Launch(SampleRows, dim3(blocks), dim3(kThreads), 0, stream, table, memory, batch, schedule, bias);
   if (error != cudaSuccess || !bias) return error;
   const unsigned columns = static_cast<unsigned>((batch.columns + 16 * kThreads - 1) / (16 * kThreads));
-  error = Launch(ApplyBias, dim3(columns, static_cast<unsigned>(batch.rows)), dim3(kThreads), 0, stream, table, memory, batch);
-  if (error != cudaSuccess) return error;
-  return Launch(WipePlans, dim3(1), dim3(kThreads), 0, stream, memory, batch.rows);
+  error = Launch(ApplyBias, dim3(static_cast<unsigned>(batch.rows), columns), dim3(kThreads), 0, stream, table, memory, batch);
+  const cudaError_t wiped = Launch(WipePlans, dim3(1), dim3(kThreads), 0, stream, memory, batch.rows);
+  return error != cudaSuccess ? error : wiped;
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ cudaError_t countermark_launch_begin(const RequestTable& table, int32_t slot, co
 // tokens (device memory, n) become the next of the slot. A token is counted under the cause its last step gave, if it is the one that the step
 // chose; else as forced.
 cudaError_t countermark_launch_commit(const RequestTable& table, int32_t slot, const int32_t* tokens, int32_t n, cudaStream_t stream);
-// One token a row: tokens[r] is committed to slots[r]; for hosts that sample elsewhere. Slots that do not exist are skipped and counted.
+// One token a row: tokens[r] is committed to slots[r]; for hosts that sample elsewhere. A negative token is passed over, as a step gives kNoToken. Slots
+// that do not exist are skipped and counted; of several rows that name a slot the first is committed.
 cudaError_t countermark_launch_commit_rows(const RequestTable& table, const int32_t* slots, const int32_t* tokens, int32_t rows, cudaStream_t stream);
 // Forgets the last n tokens (all, where there are fewer).
 cudaError_t countermark_launch_rollback(const RequestTable& table, int32_t slot, int32_t n, cudaStream_t stream);

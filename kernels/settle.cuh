@@ -8,6 +8,16 @@
 
 namespace countermark {
 
+// Of several rows that name a slot the first has the largest claim of a step; rows are fewer than 2²⁴.
+__device__ __forceinline__ uint64_t ClaimOf(uint64_t step, int row) { return step << 24 | (0xFFFFFFu - static_cast<uint32_t>(row)); }
+
+// Before any row is settled, all threads: each row of depth 0 claims its slot.
+__device__ inline void ClaimSlot(const RequestTable& table, const SampleBatch& batch, int row, uint64_t step) {
+  const RowSlot at = SlotOf(table, batch, row);
+  if (at.slot < 0 || at.depth != 0) return;
+  atomicMax(reinterpret_cast<unsigned long long*>(&table.slots[at.slot].claimed), static_cast<unsigned long long>(ClaimOf(step, row)));
+}
+
 // One thread: row `row`, whose further rows, if it is of depth 0, are gone through here.
 __device__ inline void SettleRow(const RequestTable& table, const SampleBatch& batch, const StepMemory& memory, int row, bool bias, uint64_t step) {
   int32_t accepted = 0;
@@ -15,8 +25,8 @@ __device__ inline void SettleRow(const RequestTable& table, const SampleBatch& b
   if (at.slot >= 0 && at.depth == 0) {
     const SlotMemory slot_memory = MemoryOf(table, at.slot);
     Slot* slot = slot_memory.slot;
-    if (atomicExch(reinterpret_cast<unsigned long long*>(&slot->claimed), static_cast<unsigned long long>(step)) == step) {
-      atomicAdd(&table.metrics->bad_slots, 1ull);  // the slot stands twice in the batch: committed once
+    if (slot->claimed != ClaimOf(step, row)) {
+      atomicAdd(&table.metrics->bad_slots, 1ull);  // the slot stands twice in the batch: its first row alone counts
     } else {
       Pending* pending = &slot->pending;
       const uint64_t length = slot->length;

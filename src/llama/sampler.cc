@@ -21,6 +21,7 @@ struct State {
   std::vector<uint32_t> prompt;
   bool started = false;  // an apply has been seen: what is accepted now is output
   std::optional<Choice> choice;  // what apply gave for the next position; accept tells whether the host kept it
+  uint32_t attempt = 0;          // tokens that the host has refused at this position
   RowScratch scratch;
   std::vector<float> logits;
   std::vector<uint32_t> ids;
@@ -46,6 +47,7 @@ void Accept(llama_sampler* sampler, llama_token token) noexcept {
     (void)s.request.Rollback(s.request.size());
   }
   s.choice.reset();
+  s.attempt = 0;
 }
 
 // Ids are compared without their sign: a negative one is no token, comes last, and is left out by the hook like any other beyond the vocabulary.
@@ -93,6 +95,14 @@ void TakeLikeliest(State* s, llama_token_data_array* candidates) noexcept {
   s->choice = fault;
 }
 
+// Whether the row still offers `token`.
+bool Offers(const Row& row, uint32_t token) {
+  if (row.ids == nullptr) return token < row.size && row.logits[token] > -kInfinity;
+  const uint32_t* const end = row.ids + row.size;
+  const uint32_t* const at = std::lower_bound(row.ids, end, token);
+  return at != end && *at == token && row.logits[at - row.ids] > -kInfinity;
+}
+
 void Choose(State& s, llama_token_data_array* candidates) {
   if (!s.started) {
     s.started = true;
@@ -105,7 +115,10 @@ void Choose(State& s, llama_token_data_array* candidates) {
     }
   }
   const Row row = RowOf(*candidates, &s);
-  const absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch);
+  // llama.cpp's own loop samples first and looks at the grammar afterwards: a token that breaks it is masked, and the chain is applied again. The same
+  // row once more gives the same token: nothing was refused.
+  if (s.choice && !Offers(row, s.choice->token)) ++s.attempt;
+  const absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch, s.attempt);
   if (!choice.ok()) return TakeLikeliest(&s, candidates);
   s.choice = *choice;
   // A terminal sampler leaves normalised probabilities: here those of the truncated, unmarked distribution, which is the truncated set still in
@@ -143,6 +156,7 @@ void Reset(llama_sampler* sampler) noexcept {
   s.prompt.clear();
   s.started = false;
   s.choice.reset();
+  s.attempt = 0;
   // A new request. One without a seed draws afresh; if that fails, the old draws are better than none.
   try {
     absl::StatusOr<Request> request = s.hook->Begin(s.options);
@@ -199,7 +213,7 @@ absl::StatusOr<llama_sampler*> MakeLlamaSampler(std::shared_ptr<const Hook> hook
   RequestOptions own = options;
   own.prompt = {};
   CM_ASSIGN_OR_RETURN(Request request, hook->Begin(own));
-  auto state = std::make_unique<State>(State{std::move(hook), std::move(own), std::move(request), {}, false, {}, {}, {}, {}, {}});
+  auto state = std::make_unique<State>(State{std::move(hook), std::move(own), std::move(request), {}, false, {}, 0, {}, {}, {}, {}});
   llama_sampler* sampler = llama_sampler_init(&TheTable()->functions, state.get());
   if (sampler == nullptr) return absl::ResourceExhaustedError("libllama gave no sampler");
   state.release();

@@ -37,7 +37,7 @@ struct KeyWords {
 };
 
 // The draws of a floored request: from its account's key, its prompt and its parameters, so that a request which asked for no randomness
-// still gets the same answer every time.
+// still gets the same answer every time. Where the prompt is not known, nobody can tell the same request from another: see Begin.
 Secret32 FlooredSamplingKey(const Secret32& account_key, const RequestOptions& options) {
   std::string seen;
   for (uint32_t token : options.prompt) {
@@ -92,7 +92,7 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options, const Secret3
   CM_ASSIGN_OR_RETURN(const PolicyOutcome policy,
                       ApplyLowEntropyPolicy(options.parameters, keys_.record.low_entropy, options_.floor));
   const Secret32 sampling_key =
-      policy.floored   ? FlooredSamplingKey(account_key, options)
+      policy.floored && !options.prompt.empty() ? FlooredSamplingKey(account_key, options)
       : options.seed   ? DeriveKey(account_key, {"sampling", "seed", std::to_string(*options.seed)})
                        : Secret32::Random();
   Request request(keys_.record.mark.window, sampling_key);
@@ -140,11 +140,11 @@ Hook::Position Hook::Locate(const Request& request) const {
   return position;
 }
 
-uint64_t Hook::Random(const Request& request, uint32_t draw) const {
-  return DrawBits(KeyWords(request.sampling_key_).words, request.size(), draw);
+uint64_t Hook::Random(const Request& request, uint32_t draw, uint32_t attempt) const {
+  return DrawBits(KeyWords(request.sampling_key_).words, request.size(), 2 * attempt + draw);  // two draws an attempt
 }
 
-absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row, RowScratch* scratch) const {
+absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row, RowScratch* scratch, uint32_t attempt) const {
   CM_RETURN_IF_ERROR(CheckBegunHere(request));
   Row row = full_row;
   const uint32_t vocabulary = keys_.record.vocabulary;
@@ -171,12 +171,15 @@ absl::StatusOr<Choice> Hook::Choose(const Request& request, const Row& full_row,
   if (set.fault == RowFault::kEmpty) return absl::UnavailableError("no finite logit in the row: there is no token to choose");
   if (set.fault != RowFault::kNone || position.cause != Cause::kMarked) {
     choice.cause = set.fault != RowFault::kNone ? Cause::kFault : position.cause;
-    choice.token = DrawPlainly(set, Random(request, kDrawPlain));
+    choice.token = DrawPlainly(set, Random(request, kDrawPlain, attempt));
   } else if (set.ids.size() == 1) {
     choice.cause = Cause::kForced;
     choice.token = set.ids[0];
+  } else if (attempt > 0 && keys_.record.mark.scheme == Scheme::kTournament) {
+    choice.cause = Cause::kForced;
+    choice.token = DrawPlainly(set, Random(request, kDrawPlain, attempt));
   } else {
-    CM_ASSIGN_OR_RETURN(choice, ChooseMarked(request, position, set, scratch));
+    CM_ASSIGN_OR_RETURN(choice, ChooseMarked(request, position, set, scratch, attempt));
   }
   choice.candidates = static_cast<uint32_t>(set.ids.size());
   return choice;
@@ -239,7 +242,7 @@ uint64_t RunTournament(std::span<const uint32_t> words, int layers, std::vector<
 }  // namespace
 
 absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position& position, const CandidateSet& set,
-                                          RowScratch* scratch) const {
+                                          RowScratch* scratch, uint32_t attempt) const {
   const MarkParameters& mark = keys_.record.mark;
   Choice choice;
   choice.cause = Cause::kMarked;
@@ -258,10 +261,10 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
       const uint64_t total = row_kernels::Best().tilt(scratch->bytes.data(), set.weights.data(), n, static_cast<uint32_t>(mark.green),
                                                       red_factor_, scratch->tournament.data());
       if (total == 0) {  // every candidate is red and lighter than 2²³/factor: the tilt is the same for all, so draw plainly
-        choice.token = DrawPlainly(set, Random(request, kDrawPlain));
+        choice.token = DrawPlainly(set, Random(request, kDrawPlain, attempt));
         return choice;
       }
-      choice.token = set.ids[DrawPlace(scratch->tournament, total, Random(request, kDrawPlain))];
+      choice.token = set.ids[DrawPlace(scratch->tournament, total, Random(request, kDrawPlain, attempt))];
       return choice;
     }
     case Scheme::kTournament: {
@@ -276,7 +279,7 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
         scratch->tournament[i] = static_cast<uint64_t>(set.weights[top[i]]);
         inside += scratch->tournament[i];
       }
-      if (inside < set.total && DrawTarget(Random(request, kDrawPlain), set.total) >= inside) {
+      if (inside < set.total && DrawTarget(Random(request, kDrawPlain, attempt), set.total) >= inside) {
         // Those beyond, ascending: the set less the places in `top`.
         std::vector<float>& beyond_weights = scratch->other_weights;
         std::vector<uint32_t>& beyond_ids = scratch->ids;
@@ -291,14 +294,14 @@ absl::StatusOr<Choice> Hook::ChooseMarked(const Request& request, const Position
           beyond_ids.push_back(set.ids[i]);
         }
         const CandidateSet beyond = {beyond_ids, beyond_weights, set.total - inside, RowFault::kNone};
-        choice.token = DrawPlainly(beyond, Random(request, kDrawInside));
+        choice.token = DrawPlainly(beyond, Random(request, kDrawInside, attempt));
         choice.cause = Cause::kTail;
         choice.channel = -1;
         return choice;
       }
       WordsOf(position.seed, scratch->ids, &scratch->words);
       const uint64_t total = RunTournament(scratch->words, mark.layers, &scratch->tournament);
-      choice.token = scratch->ids[DrawPlace(scratch->tournament, total, Random(request, kDrawInside))];
+      choice.token = scratch->ids[DrawPlace(scratch->tournament, total, Random(request, kDrawInside, attempt))];
       return choice;
     }
   }
@@ -325,7 +328,7 @@ absl::StatusOr<Choice> Hook::Bias(const Request& request, std::span<float> logit
         ByteRow(position.seed, 0, keys_.record.vocabulary, scratch->bytes.data());
         // The host divides by the temperature after this, so that δ is multiplied by it here.
         row_kernels::Best().add_green(scratch->bytes.data(), keys_.record.vocabulary, static_cast<uint32_t>(mark.green),
-                                      static_cast<float>(mark.delta) * request.parameters().temperature, logits.data());
+                                      GreenGain(mark.delta, request.parameters().temperature), logits.data());
         Choice choice;
         choice.cause = Cause::kMarked;
         choice.channel = position.channel;

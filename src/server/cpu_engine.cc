@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <openssl/crypto.h>
+
 #include "absl/cleanup/cleanup.h"
 #include "countermark/mark/select.h"
 #include "countermark/mark/weight.h"
@@ -25,7 +27,7 @@ uint64_t PlainBits(const Secret32& key, uint64_t position) {
   uint32_t words[8];
   LoadKeyWords(key.Reveal(SecretAccess()), words);
   const uint64_t bits = DrawBits(words, position, 0);
-  std::fill(std::begin(words), std::end(words), 0u);
+  OPENSSL_cleanse(words, sizeof words);
   return bits;
 }
 
@@ -313,7 +315,7 @@ class CpuEngine : public Engine {
   void WriteBack(const countermark_batch& batch, int32_t r, const float* __restrict from, size_t n) const {
     uint16_t* __restrict to = RowOf<uint16_t>(batch, r);
     if (batch.dtype == COUNTERMARK_F16) {
-      for (size_t i = 0; i < n; ++i) to[i] = HalfOf(from[i]);
+      for (size_t i = 0; i < n; ++i) to[i] = from[i] < 65504.0f || from[i] == kInfinity ? HalfOf(from[i]) : uint16_t{0x7BFF};  // the gain makes nothing infinite
     } else {
       for (size_t i = 0; i < n; ++i) to[i] = BfloatOf(from[i]);
     }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <limits>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -163,6 +164,34 @@ TEST(LlamaSampler, RowsWithNothingInThemAreCountedAndSurvived) {
   llama_sampler_apply(sampler, &none.array);
   EXPECT_EQ(LlamaSamplerRequest(sampler)->counters().of(Cause::kFault), 2u);
   EXPECT_EQ(LlamaSamplerRequest(sampler)->size(), 8u);
+  llama_sampler_free(sampler);
+}
+
+// llama.cpp's own loop: sample, look at the grammar, mask the token that breaks it, apply the chain again.
+TEST(LlamaSampler, ARefusedTokenIsDrawnForAgain) {
+  const auto hook = MakeHook();
+  llama_sampler* sampler = *MakeLlamaSampler(hook, Options());
+  Request request = *hook->Begin(Options());
+  RowScratch scratch;
+  int same_noise_differs = 0;
+  for (uint32_t i = 0; i < 60; ++i) {
+    std::vector<float> z = RowAfter(i, kVocabulary, 2);
+    for (uint32_t attempt = 0; attempt < 3; ++attempt) {
+      const Choice choice = *hook->Choose(request, {z.data(), z.size()}, &scratch, attempt);
+      same_noise_differs += choice.token != hook->Choose(request, {z.data(), z.size()}, &scratch)->token;
+      Candidates c(z), again(z);
+      llama_sampler_apply(sampler, &c.array);
+      ASSERT_EQ(static_cast<uint32_t>(c.selected()), choice.token) << "step " << i << " attempt " << attempt;
+      llama_sampler_apply(sampler, &again.array);  // nothing was refused
+      ASSERT_EQ(again.selected(), c.selected());
+      if (attempt == 2) {
+        request.Commit(choice.token, choice.cause);
+        llama_sampler_accept(sampler, c.selected());
+      }
+      z[choice.token] = -std::numeric_limits<float>::infinity();
+    }
+  }
+  EXPECT_GT(same_noise_differs, 0);  // at the start, where draws are plain; gumbel's race needs no new noise
   llama_sampler_free(sampler);
 }
 

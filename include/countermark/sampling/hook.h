@@ -52,7 +52,11 @@ class Hook {
 
   // The next token. Pure: the state moves in Request::Commit alone. `row` has at least the vocabulary's tokens (rows padded beyond are
   // never chosen) or names its tokens. InvalidArgument: too few logits, or a request that another hook began. Unavailable: nothing finite in the row.
-  absl::StatusOr<Choice> Choose(const Request& request, const Row& row, RowScratch* scratch) const;
+  //
+  // `attempt`: how many tokens the host has already refused at this position and masked (a grammar checked after sampling). Each attempt draws
+  // anew: with the same noise the second choice would lean towards the neighbours of the refused token. A tournament is not played again, since its words
+  // have already spoken; its further attempts are plain draws, counted as forced. Gumbel's race among those left is right as it is.
+  absl::StatusOr<Choice> Choose(const Request& request, const Row& row, RowScratch* scratch, uint32_t attempt = 0) const;
 
   // For hosts that keep their own sampler and let the logits be changed alone; logits[0 … size) is changed in place. Partition adds δ to the green
   // tokens' logits, and leaves a position without a mark (start, repeated window, off) to the host; such a host truncates before this, and samples
@@ -69,8 +73,8 @@ class Hook {
   Hook(EpochKeys keys, const HookOptions& options);
   absl::Status CheckBegunHere(const Request& request) const;
   Position Locate(const Request& request) const;
-  absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch) const;
-  uint64_t Random(const Request& request, uint32_t draw) const;
+  absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch, uint32_t attempt) const;
+  uint64_t Random(const Request& request, uint32_t draw, uint32_t attempt) const;
 
   uint64_t id_;  // of this hook and its copies: a request goes with the hook that began it, also while epochs change
   EpochKeys keys_;
