@@ -158,7 +158,8 @@ COUNTERMARK_EXPORT countermark_status countermark_begin(countermark_hook * hook,
 /* The next tokens of the request's output, whoever chose them. Not needed after a sample with `commit`. A token is counted under the cause that the step
  * before said, if it and those before it in this call are the step's; else as forced. What a step said holds for one call. */
 COUNTERMARK_EXPORT countermark_status countermark_commit(countermark_hook * hook, int32_t slot, const uint32_t * tokens, size_t n, void * stream);
-/* The same for many slots at once, one token each, from memory of the hook's kind (rule 3): for hosts whose tokens never leave the device. */
+/* The same for many slots at once, one token each, from memory of the hook's kind (rule 3): for hosts whose tokens never leave the device.
+ * COUNTERMARK_NO_TOKEN is passed over; of several rows that name a slot the first is taken. */
 COUNTERMARK_EXPORT countermark_status countermark_commit_rows(countermark_hook * hook, const int32_t * slots, const int32_t * tokens, int32_t rows, void * stream);
 /* Forgets the last n tokens (all, where there are fewer). */
 COUNTERMARK_EXPORT countermark_status countermark_rollback(countermark_hook * hook, int32_t slot, size_t n, void * stream);

@@ -315,7 +315,7 @@ class CpuEngine : public Engine {
   void WriteBack(const countermark_batch& batch, int32_t r, const float* __restrict from, size_t n) const {
     uint16_t* __restrict to = RowOf<uint16_t>(batch, r);
     if (batch.dtype == COUNTERMARK_F16) {
-      for (size_t i = 0; i < n; ++i) to[i] = from[i] < 65504.0f || from[i] == kInfinity ? HalfOf(from[i]) : uint16_t{0x7BFF};  // the gain makes nothing infinite
+      for (size_t i = 0; i < n; ++i) to[i] = from[i] > 65504.0f && from[i] < kInfinity ? uint16_t{0x7BFF} : HalfOf(from[i]);  // the gain makes nothing infinite
     } else {
       for (size_t i = 0; i < n; ++i) to[i] = BfloatOf(from[i]);
     }

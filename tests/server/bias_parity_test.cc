@@ -78,6 +78,23 @@ TEST(ServerBias, CommitsNothingItself) {
   EXPECT_NE(std::string(server.message()).find("commits nothing"), std::string::npos) << server.message();
 }
 
+// What a position without a mark leaves to the host is left as it is, NaN too.
+TEST(ServerBias, LeavesUnmarkedPositionsAsTheyAre) {
+  for (countermark_dtype dtype : {COUNTERMARK_F32, COUNTERMARK_F16, COUNTERMARK_BF16}) {
+    Serving server(MakeEpoch(Scheme::kPartition, kVocabulary));
+    ASSERT_EQ(server.Begin(0, "org-1"), COUNTERMARK_OK);
+    std::vector<float> z = AsStored(RowAfter(1, kVocabulary, 2), dtype);
+    z[3] = std::numeric_limits<float>::quiet_NaN();
+    z[4] = kInfinity;
+    z[5] = -kInfinity;
+    const Rows rows = server.Bias({.slots = {0}, .logits = {z}, .dtype = dtype});
+    EXPECT_EQ(rows.causes[0], Cause::kStart);
+    EXPECT_NE(rows.logits[0][3], rows.logits[0][3]);
+    for (size_t i = 0; i < z.size(); ++i) EXPECT_TRUE(i == 3 || rows.logits[0][i] == z[i]) << i;
+    EXPECT_EQ(server.Metrics().bad_rows, 1u);
+  }
+}
+
 // A row that is nobody's is the host's own.
 TEST(ServerBias, LeavesRowsOfNobodyToTheHost) {
   for (Scheme scheme : kSchemes) {

@@ -159,10 +159,10 @@ TEST(Epochs, EndedOrOfAnotherKind) {
       std::sort(sorted.rbegin(), sorted.rend());
       EXPECT_GE(z[static_cast<size_t>(rows.tokens[0])], sorted[2]) << "top-k 3 holds";
     }
-    if (kOnHost) {
-      ASSERT_EQ(server.Commit(1, {5}), COUNTERMARK_OK);
-      EXPECT_EQ(server.Counters(1)[static_cast<size_t>(Cause::kFault)], 7u);
-    }
+    ASSERT_EQ(server.Commit(1, {5}), COUNTERMARK_OK);
+    EXPECT_EQ(server.Counters(1)[static_cast<size_t>(Cause::kFault)], 7u);
+    ASSERT_EQ(server.Rebuild(1, {5, 6, 7}), COUNTERMARK_OK);
+    EXPECT_EQ(server.Counters(1), std::vector<uint64_t>({0, 0, 0, 0, 0, 0, 3, 0}));
     EXPECT_EQ(server.Metrics().ended_epochs, 1u);
     EXPECT_EQ(server.Metrics().unknown_accounts, 0u);
     // Back in an epoch of its own kind, the same slot is marked again.

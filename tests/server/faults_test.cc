@@ -230,10 +230,11 @@ TEST(FaultyRows, ASlotNamedTwice) {
   const std::vector<float> z = GoodRow(1, 1);
   const Rows rows = server.Sample({.slots = {0, 0}, .logits = {z, z}, .commit = true});
   EXPECT_EQ(rows.tokens[0], rows.tokens[1]);
-  EXPECT_EQ(rows.accepted[0] + rows.accepted[1], 1);
+  EXPECT_EQ(rows.accepted, std::vector<int32_t>({1, 0}));  // the first
   EXPECT_EQ(server.Counters(0)[static_cast<size_t>(Cause::kStart)], 1u);
   EXPECT_EQ(server.Metrics().bad_slots, 1u);
-  const Reachable<int32_t> slots = {0, 0, 7, -3, 800}, tokens = {5, 6, 7, 8, 9};
+  const Reachable<int32_t> slots = {0, 0, 7, -3, 800}, tokens = {5, 6, 7, 8, 9}, none = {COUNTERMARK_NO_TOKEN};
+  ASSERT_EQ(countermark_commit_rows(server.hook, slots.data(), none.data(), 1, nullptr), COUNTERMARK_OK);  // passed over
   ASSERT_EQ(countermark_commit_rows(server.hook, slots.data(), tokens.data(), 5, nullptr), COUNTERMARK_OK);
   EXPECT_EQ(server.Counters(0)[static_cast<size_t>(Cause::kForced)], 1u);
   EXPECT_EQ(server.Metrics().bad_slots, 5u);
