@@ -30,7 +30,6 @@ struct RowWork {
   uint32_t fault;               // the row holds NaN, +∞ or nothing finite
   uint32_t empty;
   uint32_t seed[8];
-  uint32_t likeliest;           // lowest id of the largest logit
   float cut;                    // kChooseList: weights from here on are written down
   float lowest;                 // weights below are not counted in the total
   unsigned long long spare[2];  // for PlanRow
@@ -42,21 +41,18 @@ __device__ inline void PrepareRow(const RequestTable& table, const SampleBatch& 
                                   RowWork* work) {
   RowPlan* plan = memory.plans + row;
   float max = -Infinity();
-  uint32_t likeliest = 0, nan = 0;
-  for (int s = 0; s < slicing.slices; ++s) {
+  uint32_t nan = 0;
+#pragma unroll
+  for (int s = 0; s < kMaxSlices; ++s) {  // all loads at once
+    if (s >= slicing.slices) continue;
     const SlicePart* part = memory.parts + static_cast<int64_t>(row) * kMaxSlices + s;
-    const float m = __ldcg(&part->max);
+    max = fmaxf(max, __ldcg(&part->max));
     nan |= __ldcg(&part->nan);
-    if (s == 0 || m > max) {
-      max = m;
-      likeliest = __ldcg(&part->first);
-    }
   }
   const int32_t slot = __ldcg(&plan->slot);
   RowParameters parameters = ParametersOf(table, slot);
   work->parameters = parameters;
   work->weigh = MakeWeigher(max, parameters.scale);
-  work->likeliest = likeliest;
   work->empty = max == -Infinity();
   work->fault = work->empty || work->weigh.infinite || nan != 0;
   const uint32_t asked = __ldcg(&plan->cause);
@@ -92,15 +88,15 @@ __device__ inline void PrepareRow(const RequestTable& table, const SampleBatch& 
   work->cut = 1.0f;
 }
 
-// The weights of eight tokens, 0 where they are below `lowest`; false when all are 0.
+// The weights of eight tokens with their fractions, 0 where they are below `lowest` ≥ 1; false when all are 0.
 __device__ __forceinline__ bool WeighOctet(const RowLogits& row, const Weigher& weigh, float lowest, int at, float w[kOctet]) {
   float z[kOctet];
   LoadOctet(row, at, z);
   if (weigh.OutOfReach(LargestOf(z))) return false;
 #pragma unroll
   for (int i = 0; i < kOctet; ++i) {
-    w[i] = weigh(z[i]);
-    if (!(w[i] >= lowest)) w[i] = 0.0f;
+    const float scaled = weigh.infinite ? weigh(z[i]) : weigh.Scaled(z[i]);
+    w[i] = scaled >= lowest ? scaled : 0.0f;
   }
   return true;
 }
@@ -108,79 +104,75 @@ __device__ __forceinline__ bool WeighOctet(const RowLogits& row, const Weigher& 
 struct UnitSums {
   uint64_t drawn;   // tilted, where the row is
   uint64_t plain;
-  uint64_t count;
 };
 
-// The 64 tokens from `first` on.
+// The 64 tokens from `first` on, under partition's tilt if the row is `tilted`.
 __device__ inline UnitSums SumUnit(const RowLogits& row, const RowWork& work, bool tilted, int first) {
   UnitSums sums = {};
-  uint32_t bytes[16];
-  bool have_bytes = false;
-#pragma unroll 1
+  uint32_t bytes[16] = {};
+  if (tilted) ChaCha8Block(work.seed, static_cast<uint32_t>(first) / kUnit, bytes);
+#pragma unroll
   for (int o = 0; o < kUnit / kOctet; ++o) {
     float w[kOctet];
     if (first + o * kOctet >= row.vocabulary || !WeighOctet(row, work.weigh, work.lowest, first + o * kOctet, w)) continue;
-    if (tilted && !have_bytes) {
-      ChaCha8Block(work.seed, static_cast<uint32_t>(first) / kUnit, bytes);
-      have_bytes = true;
-    }
-    uint32_t low = 0, high = 0;  // the octet's bytes; the block stays in registers when its index is known
-    if (tilted) {
-#pragma unroll
-      for (int k = 0; k < kUnit / kOctet; ++k) {
-        if (k == o) {
-          low = bytes[2 * k];
-          high = bytes[2 * k + 1];
-        }
-      }
-    }
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
-      if (!(w[i] > 0.0f)) continue;
       const uint64_t weight = static_cast<uint64_t>(w[i]);
       sums.plain += weight;
-      ++sums.count;
-      const uint8_t byte = static_cast<uint8_t>((i < 4 ? low : high) >> (8 * (i % 4)));
-      sums.drawn += !tilted || IsGreen(byte, work.parameters.green) ? weight : RedWeight(weight, work.parameters.red_factor);
+      const uint8_t byte = static_cast<uint8_t>(bytes[2 * o + i / 4] >> (8 * (i % 4)));
+      if (tilted) sums.drawn += IsGreen(byte, work.parameters.green) ? weight : RedWeight(weight, work.parameters.red_factor);
     }
   }
+  if (!tilted) sums.drawn = sums.plain;
   return sums;
 }
 
 // kChooseSum: the sums of one slice.
-__device__ inline void SumSlice(const RowLogits& row, const RowWork& work, int begin, int end, SlicePart* part, RowPlan* plan, BlockScratch* scratch) {
+__device__ inline void SumSlice(const RowLogits& row, const RowWork& work, int begin, int end, SlicePart* part, BlockScratch* scratch) {
   const bool tilted = work.cause == kRowMarked && static_cast<Scheme>(work.parameters.scheme) == Scheme::kPartition;
   UnitSums mine = {};
-  for (int first = begin + kUnit * static_cast<int>(threadIdx.x); first < end; first += kUnit * kThreads) {
-    const UnitSums unit = SumUnit(row, work, tilted, first);
-    mine.drawn += unit.drawn;
-    mine.plain += unit.plain;
-    mine.count += unit.count;
+  if (tilted) {
+    for (int first = begin + kUnit * static_cast<int>(threadIdx.x); first < end; first += kUnit * kThreads) {
+      const UnitSums unit = SumUnit(row, work, true, first);
+      mine.drawn += unit.drawn;
+      mine.plain += unit.plain;
+    }
+  } else {
+    EachOctet<false>(row, begin, end, [&](int, const float* z) {
+      if (work.weigh.OutOfReach(LargestOf(z))) return;
+#pragma unroll
+      for (int i = 0; i < kOctet; ++i) {
+        const float scaled = work.weigh.infinite ? work.weigh(z[i]) : work.weigh.Scaled(z[i]);
+        mine.plain += static_cast<uint64_t>(scaled >= work.lowest ? scaled : 0.0f);
+      }
+    });
+    mine.drawn = mine.plain;
   }
   BlockSum2(&mine.drawn, &mine.plain, scratch);
-  mine.count = BlockSum(mine.count, scratch);
   if (threadIdx.x == 0) {
     part->sum = mine.drawn;
     part->plain = mine.plain;
-    atomicAdd(&plan->candidates, static_cast<uint32_t>(mine.count));
   }
 }
 
-// Whether an arrival cannot be before `limit`, from its word alone. −ln(u) ≥ 1 − u ≥ (2³² − 1 − word)/2³²; three roundings to single precision, each
-// within 2⁻²⁴, are covered by the room of 2⁻¹⁸ that LimitOf leaves.
-__device__ __forceinline__ bool TooLate(uint32_t word, float weight, float limit) { return static_cast<float>(~word) * 0x1p-32f > limit * weight; }
+// Whether an arrival cannot be before `limit`, from its word alone. −ln(u) ≥ 1 − u ≥ (2³² − 1 − word)/2³², of which the upper 23 bits are made a float in
+// [1, 2) less 1, exactly: not more than the true one. `weight` is the weight or more. The rounding of the product, within 2⁻²⁴, is covered by the
+// room of 2⁻¹⁸ that LimitOf leaves.
+__device__ __forceinline__ bool TooLate(uint32_t word, float weight, float limit) {
+  return __uint_as_float(kOneAsBits | ~word >> 9) - 1.0f > limit * weight;
+}
 __device__ __forceinline__ float LimitOf(double time) { return static_cast<float>(time * (1.0 + 0x1p-18)); }
 
 // kChooseRace: the first arrival among the tokens begin … end − 1. Sixteen tokens share a block of words; they are passed over where not even the
 // luckiest word could win.
-__device__ inline void RaceSlice(const RowLogits& row, const RowWork& work, int begin, int end, SlicePart* part, RowPlan* plan, BlockScratch* scratch) {
+__device__ inline void RaceSlice(const RowLogits& row, const RowWork& work, int begin, int end, bool sums, SlicePart* part, RowPlan* plan, BlockScratch* scratch) {
   Arrival best = {static_cast<double>(Infinity()), kIdMask};
   float limit = LimitOf(__longlong_as_double(static_cast<long long>(__ldcg(&plan->best))));
   uint64_t plain = 0, count = 0;
   for (int base = begin; base < end; base += 16 * kThreads) {  // the same for all threads, so that warps stay together
     const int first = base + 16 * static_cast<int>(threadIdx.x);
     if (first < end) {
-      float w[16];
+      float w[16];  // with fractions
       bool some = false;
 #pragma unroll
       for (int o = 0; o < 2; ++o) {
@@ -196,16 +188,34 @@ __device__ inline void RaceSlice(const RowLogits& row, const RowWork& work, int 
 #pragma unroll
         for (int i = 0; i < 16; ++i) {
           heaviest = fmaxf(heaviest, w[i]);
-          plain += static_cast<uint64_t>(w[i]);
           count += w[i] > 0.0f;
+        }
+        if (sums) {
+#pragma unroll
+          for (int i = 0; i < 16; ++i) plain += static_cast<uint64_t>(w[i]);
         }
         if (heaviest > 0.0f && !(0x1p-33f > limit * heaviest)) {
           uint32_t words[16];
           ChaCha8Block(work.seed, static_cast<uint32_t>(first) / 16, words);
+          if (limit == Infinity()) {
+            // Nobody has arrived yet: the likely first of these is timed at once, and few logarithms are left to take.
+            float late = 1.0f, weight = 0.0f;
+            uint32_t word = 0;
+#pragma unroll
+            for (int i = 0; i < 16; ++i) {
+              const float time = __uint_as_float(kOneAsBits | ~words[i] >> 9) - 1.0f;
+              if (time * weight <= late * w[i] && w[i] > 0.0f) {
+                late = time;
+                weight = w[i];
+                word = words[i];
+              }
+            }
+            limit = LimitOf(GumbelArrival(word, static_cast<double>(truncf(weight))));
+          }
 #pragma unroll
           for (int i = 0; i < 16; ++i) {
-            if (!(w[i] > 0.0f) || TooLate(words[i], w[i], limit)) continue;
-            const Arrival arrival = {GumbelArrival(words[i], static_cast<double>(w[i])), static_cast<uint32_t>(first + i)};
+            if (TooLate(words[i], w[i], limit) || !(w[i] > 0.0f)) continue;
+            const Arrival arrival = {GumbelArrival(words[i], static_cast<double>(truncf(w[i]))), static_cast<uint32_t>(first + i)};
             if (Earlier(arrival, best)) best = arrival;
             limit = fminf(limit, LimitOf(best.time));
           }
@@ -231,32 +241,31 @@ __device__ inline void ListSlice(const RowLogits& row, const RowWork& work, int 
   const bool total_wanted = !work.parameters.ByCount(row.vocabulary);
   // Without a total, tokens clearly below the cut need not be weighed: 2^−0.01 is far more than the rounding of a weight.
   const float reach = total_wanted || work.weigh.infinite ? -Infinity() : (log2f(work.cut) - 40.01f) / work.weigh.scale;
+  const float listed_from = fmaxf(work.lowest, work.cut);
   uint64_t total = 0, listed_sum = 0, count = 0;
-  EachOctet(row, begin, end, [&](int at, const float* z) {
+  EachOctet<false>(row, begin, end, [&](int at, const float* z) {
     const float largest = LargestOf(z);
     if (work.weigh.OutOfReach(largest) || largest - work.weigh.max < reach) return;
     float w[kOctet];
     uint32_t found = 0;
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
-      w[i] = work.weigh(z[i]);
-      if (w[i] >= work.lowest) {
-        total += static_cast<uint64_t>(w[i]);
-        ++count;
-        if (w[i] >= work.cut) {
-          ++found;
-          listed_sum += static_cast<uint64_t>(w[i]);
-        }
+      w[i] = work.weigh.infinite ? work.weigh(z[i]) : work.weigh.Scaled(z[i]);
+      if (total_wanted) {
+        total += static_cast<uint64_t>(w[i] >= work.lowest ? w[i] : 0.0f);
+        count += w[i] >= work.lowest;
       }
+      found += w[i] >= listed_from;
     }
     if (found == 0) return;
     uint32_t place = atomicAdd(&plan->listed, found);
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
-      if (w[i] >= work.lowest && w[i] >= work.cut) {
-        if (place < static_cast<uint32_t>(capacity)) list[place] = KeyOf(w[i], static_cast<uint32_t>(at + i));
-        ++place;
-      }
+      if (!(w[i] >= listed_from)) continue;
+      const float weight = truncf(w[i]);
+      listed_sum += static_cast<uint64_t>(weight);
+      if (place < static_cast<uint32_t>(capacity)) list[place] = KeyOf(weight, static_cast<uint32_t>(at + i));
+      ++place;
     }
   });
   BlockSum2(&total, &listed_sum, scratch);

@@ -25,6 +25,7 @@ struct TournamentScratch {
   unsigned long long weights[kMaxTournament];
   uint32_t words[kMaxTournament];
   uint32_t ids[kMaxTournament];
+  unsigned long long sums[2][2][4];
   uint32_t count;
 };
 
@@ -50,7 +51,7 @@ struct Candidates {
       if (!WeighOctet(*row, work->weigh, work->lowest, at, w)) continue;
       for (int i = 0; i < kOctet; ++i) {
         if (!(w[i] > 0.0f)) continue;
-        const uint64_t key = KeyOf(w[i], static_cast<uint32_t>(at + i));
+        const uint64_t key = KeyOf(truncf(w[i]), static_cast<uint32_t>(at + i));
         if (key >= least) fn(key);
       }
     }
@@ -109,31 +110,60 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, bool trunc
   });
   __syncthreads();  // [field set]
   const int n = static_cast<int>(field->count), layers = work.parameters.layers;
+  // Four warps play, one for each scheduler, with eight candidates a thread in registers; the others only wait, which costs nothing.
+  constexpr int kPlayers = 128, kEach = kMaxTournament / kPlayers;
+  const bool plays = threadIdx.x < kPlayers;
+  uint64_t w[kEach];
   uint64_t sum = inside, ones = 0;
   const int shift = TournamentShift(sum);
   sum <<= shift;
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-    field->weights[i] <<= shift;
-    if (field->words[i] & 1) ones += field->weights[i];
+  if (plays) {
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) {
+      const int i = static_cast<int>(threadIdx.x) + k * kPlayers;
+      w[k] = i < n ? static_cast<uint64_t>(field->weights[i]) << shift : 0;
+      if (i < n && (field->words[i] & 1) != 0) ones += w[k];
+    }
   }
   ones = BlockSum(ones, scratch);
   for (int layer = 0; layer < layers; ++layer) {
-    const uint64_t ratio = TournamentRatioByDoubles(sum, ones);
-    sum = ones = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-      const uint32_t word = field->words[i];
-      const uint64_t w = TournamentWeight(field->weights[i], word >> layer & 1, ratio);
-      field->weights[i] = w;
-      sum += w;
-      if (layer + 1 < layers && (word >> (layer + 1) & 1) != 0) ones += w;
+    uint64_t next = 0, next_ones = 0;
+    if (plays) {
+      const uint64_t ratio = TournamentRatioByDoubles(sum, ones);
+#pragma unroll
+      for (int k = 0; k < kEach; ++k) {
+        // Beyond the candidates the words are anything, and the weights 0.
+        const uint32_t word = field->words[static_cast<int>(threadIdx.x) + k * kPlayers] >> layer;
+        w[k] = TournamentWeight(w[k], word & 1, ratio);
+        next += w[k];
+        next_ones += layer + 1 < layers && (word & 2) != 0 ? w[k] : 0;
+      }
+#pragma unroll
+      for (int step = 16; step > 0; step /= 2) {
+        next += __shfl_xor_sync(kAllLanes, next, step);
+        next_ones += __shfl_xor_sync(kAllLanes, next_ones, step);
+      }
+      if (threadIdx.x % 32 == 0) {  // two places in turn, so that one barrier a layer is enough
+        field->sums[layer % 2][0][threadIdx.x / 32] = next;
+        field->sums[layer % 2][1][threadIdx.x / 32] = next_ones;
+      }
     }
-    BlockSum2(&sum, &ones, scratch);
+    __syncthreads();  // [layer summed]
+    sum = ones = 0;
+#pragma unroll
+    for (int warp = 0; warp < kPlayers / 32; ++warp) {
+      sum += field->sums[layer % 2][0][warp];
+      ones += field->sums[layer % 2][1][warp];
+    }
   }
   const uint64_t x = DrawTarget(draws.random[1], sum);
   const uint64_t found = PrefixEnd(
       [&](const auto& take) {
-        for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-          if (field->weights[i] > 0) take(kIdMask - field->ids[i], static_cast<uint64_t>(field->weights[i]));
+        if (!plays) return;
+#pragma unroll
+        for (int k = 0; k < kEach; ++k) {
+          const int i = static_cast<int>(threadIdx.x) + k * kPlayers;
+          if (i < n && w[k] > 0) take(kIdMask - field->ids[i], w[k]);
         }
       },
       24, x + 1, true, scratch, &before);
@@ -315,7 +345,7 @@ __device__ inline Chosen FinishSum(const RowLogits& row, const RowPlan& plan, co
     x -= sum;
   }
   uint32_t cause = work.cause;
-  if (cause == kRowMarked && plan.candidates == 1) cause = kRowForced;
+  if (cause == kRowMarked && total == uint64_t{1} << kWeightBits) cause = kRowForced;  // the likeliest token weighs that: there is no other
   return {token, cause, total};
 }
 

@@ -85,13 +85,14 @@ __device__ __forceinline__ void LoadOctet(const RowLogits& row, int first, float
   for (int i = 0; i < kOctet; ++i) z[i] = first + i < row.vocabulary ? LoadLogit(row, first + i) : -Infinity();
 }
 
-// Calls fn(first, z) for each octet of the tokens begin … end − 1 that falls to this thread, ascending. Two are loaded before the first is worked on.
-template <typename Fn>
+// Calls fn(first, z) for each octet of the tokens begin … end − 1 that falls to this thread, ascending. With `ahead`, two are loaded before the first is
+// worked on.
+template <bool ahead, typename Fn>
 __device__ __forceinline__ void EachOctet(const RowLogits& row, int begin, int end, const Fn& fn) {
   constexpr int kStride = kOctet * kThreads;
   int at = begin + kOctet * static_cast<int>(threadIdx.x);
   float z[kOctet];
-  if (row.aligned) {
+  if (ahead && row.aligned) {
     for (; at + kStride + kOctet <= end; at += 2 * kStride) {
       const RawOctet first = LoadRaw(row, at), second = LoadRaw(row, at + kStride);
       Unpack(first, row.type, z);
@@ -106,17 +107,35 @@ __device__ __forceinline__ void EachOctet(const RowLogits& row, int begin, int e
   }
 }
 
-// How logits become weights in one row: mark/weight.h, and what stands in for it where a logit is +∞.
+// How logits become weights in one row: mark/weight.h by fewer and cheaper instructions, and what stands in for it where a logit is +∞.
 struct Weigher {
   float max;        // the row's largest logit
   float scale;      // InverseTemperature
   bool infinite;    // some logits are +∞: they alone are candidates, equally
   float reach;      // z − max below this: the weight is 0 (2^−40.5 of the largest; the weight's own rounding is far below 2^−0.5)
 
-  __device__ __forceinline__ float operator()(float z) const {
-    if (infinite) return z == Infinity() ? 0x1p40f : 0.0f;
-    return WeightAsFloat(z, max, scale);  // 0 for NaN and −∞
+  // The weight before its fraction is cut off, not for infinite rows: 0 for NaN and −∞. A weight w reaches an integer just when this does.
+  //
+  // The steps of WeightAsFloat. Rounding to an integer is adding and taking away 1.5·2²³, whose sum holds the integer in its low bits: no conversion, of
+  // which a multiprocessor does few.
+  __device__ __forceinline__ float Scaled(float z) const {
+    constexpr float kRound = 0x1.8p23f;
+    const float d = z - max;
+    const float t = d * scale;
+    const float shifted = t + kRound;
+    const float r = fmaf(d, scale, -(shifted - kRound));
+    float p = 1.537070493e-04f;
+    p = fmaf(p, r, 1.339984825e-03f);
+    p = fmaf(p, r, 9.618373588e-03f);
+    p = fmaf(p, r, 5.550329015e-02f);
+    p = fmaf(p, r, 2.402264774e-01f);
+    p = fmaf(p, r, 6.931471825e-01f);
+    p = fmaf(p, r, 1.0f);
+    // The low bits of kRound are zero, so that those of `shifted` are n; what is above them leaves by the shift.
+    const uint32_t scaled = __float_as_uint(p) + (__float_as_uint(shifted) << 23) + (static_cast<uint32_t>(kWeightBits) << 23);
+    return t >= -41.0f ? __uint_as_float(scaled) : 0.0f;
   }
+  __device__ __forceinline__ float operator()(float z) const { return infinite ? (z == Infinity() ? 0x1p40f : 0.0f) : truncf(Scaled(z)); }
   // Whether all of eight tokens are out of reach, the largest of them being `z`.
   __device__ __forceinline__ bool OutOfReach(float z) const { return !infinite && !(z - max >= reach); }
 };

@@ -18,6 +18,8 @@ namespace {
 
 inline constexpr int kBlocksAMultiprocessor = 2;  // 128 registers a thread: nothing is spilled
 
+inline constexpr int64_t kBytesAhead = 16 << 20;  // of logits between first and second looks: a third of an H100's L2 cache
+
 // The order of the work.
 struct Schedule {
   Slicing slicing;
@@ -84,7 +86,7 @@ __device__ __forceinline__ void FinishRow(const RequestTable& table, const StepM
   __syncthreads();  // [summed]
   const SlicePart* parts = memory.parts + static_cast<int64_t>(row_index) * kMaxSlices;
 
-  Chosen chosen = {work->likeliest, work->cause, 0};
+  Chosen chosen = {kIdMask, work->cause, 0};
   switch (work->mode) {
     case kChooseSum: chosen = FinishSum(row, plan, *work, parts, schedule.slicing, scratch); break;
     case kChooseRace: chosen = FinishRace(plan, parts, schedule.slicing); break;
@@ -93,8 +95,12 @@ __device__ __forceinline__ void FinishRow(const RequestTable& table, const StepM
       break;
     default: break;
   }
-  // Cannot be. If it is, the row is still served: its likeliest token, counted.
-  if (work->action == kMaskRow && chosen.token >= static_cast<uint32_t>(batch.vocabulary)) chosen = {work->likeliest, kRowFault, 0};
+  if (work->action == kMaskRow && chosen.token >= static_cast<uint32_t>(batch.vocabulary)) {
+    // A greedy row. Any other never comes here; if it does, it is still served, and counted.
+    if (work->cause != kRowGreedy) chosen.cause = kRowFault;
+    chosen.token = LikeliestOf(row, work->weigh.max, parts, schedule.slicing.slices, schedule.slicing.length, scratch);
+    chosen.total = 0;
+  }
   __syncthreads();
   if (threadIdx.x == 0) {
     const bool none = work->empty != 0 || work->action != kMaskRow;
@@ -170,8 +176,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAMultiprocessor) SampleRows(c
     for (int s = first_slice; s < end_slice; ++s) {
       const int begin = s * schedule.slicing.length, end = Smaller(begin + schedule.slicing.length, batch.vocabulary);
       switch (work->mode) {
-        case kChooseSum: SumSlice(row, *work, begin, end, parts + s, plan, scratch); break;
-        case kChooseRace: RaceSlice(row, *work, begin, end, parts + s, plan, scratch); break;
+        case kChooseSum: SumSlice(row, *work, begin, end, parts + s, scratch); break;
+        case kChooseRace: RaceSlice(row, *work, begin, end, batch.out_logprobs != nullptr, parts + s, plan, scratch); break;
         case kChooseList:
           ListSlice(row, *work, begin, end, memory.capacity, memory.lists + static_cast<int64_t>(piece.row) * memory.capacity, plan, scratch);
           break;
@@ -268,8 +274,11 @@ Schedule Plan(const SampleBatch& batch, int blocks) {
   s.rows = batch.rows;
   s.group = static_cast<int64_t>(batch.rows) * s.slicing.slices <= 4 * blocks ? 1 : 4;
   s.tickets_a_look = (s.slicing.slices + s.group - 1) / s.group;
-  const int32_t lag = (blocks + s.tickets_a_look) / (s.tickets_a_look + 1);
-  s.lag = lag < batch.rows ? lag : batch.rows;
+  const int64_t row_bytes = static_cast<int64_t>(batch.vocabulary) * (batch.type == kFloat32 ? 4 : 2);
+  int64_t lag = (blocks + s.tickets_a_look) / (s.tickets_a_look + 1);
+  if (lag * row_bytes > kBytesAhead) lag = kBytesAhead / row_bytes;
+  if (lag < 1) lag = 1;
+  s.lag = lag < batch.rows ? static_cast<int32_t>(lag) : batch.rows;
   s.tickets = static_cast<uint32_t>(batch.rows) * static_cast<uint32_t>(2 * s.tickets_a_look + 1);
   return s;
 }

@@ -2,6 +2,8 @@
 #ifndef COUNTERMARK_KERNELS_SCAN_CUH_
 #define COUNTERMARK_KERNELS_SCAN_CUH_
 
+#include <cstring>
+
 #include "kernels/block.cuh"
 #include "kernels/row.cuh"
 #include "kernels/step.cuh"
@@ -18,48 +20,138 @@ __device__ __forceinline__ float FromOrderedBits(uint32_t ordered) {
   return __uint_as_float(ordered ^ (ordered >> 31 != 0 ? 0x80000000u : 0xFFFFFFFFu));
 }
 
+// The largest of a thread's logits in a slice, NaN if one of them is: two numbers of 16 bits at once, or one of 32.
+__device__ __forceinline__ float ScanOctets(const RowLogits& row, int begin, int end) {
+  constexpr int kStride = kOctet * kThreads;
+  int at = begin + kOctet * static_cast<int>(threadIdx.x);
+  float max = -Infinity();
+  bool nan = false;
+  const auto take = [&](float z) {
+    nan = nan || z != z;
+    max = fmaxf(max, z);
+  };
+  if (row.aligned && row.type == kFloat32) {
+    for (; at + kOctet <= end; at += kStride) {
+      float z[kOctet];
+      Unpack(LoadRaw(row, at), kFloat32, z);
+#pragma unroll
+      for (int i = 0; i < kOctet; ++i) take(z[i]);
+    }
+  } else if (row.aligned) {
+    // A bf16 or fp16 of −∞ twice; then word by word. Four octets are asked for before the first is looked at.
+    const bool bfloat = row.type == kBfloat16;
+    uint32_t most = bfloat ? 0xFF80FF80u : 0xFC00FC00u;
+    const auto both = [&](uint32_t word) {
+      if (bfloat) {
+        __nv_bfloat162 a, b;
+        memcpy(static_cast<void*>(&a), &most, 4);
+        memcpy(static_cast<void*>(&b), &word, 4);
+        a = __hmax2_nan(a, b);
+        memcpy(&most, &a, 4);
+      } else {
+        __half2 a, b;
+        memcpy(static_cast<void*>(&a), &most, 4);
+        memcpy(static_cast<void*>(&b), &word, 4);
+        a = __hmax2_nan(a, b);
+        memcpy(&most, &a, 4);
+      }
+    };
+    const auto octet = [&](const uint4& raw) {
+      both(raw.x);
+      both(raw.y);
+      both(raw.z);
+      both(raw.w);
+    };
+    for (; at + 3 * kStride + kOctet <= end; at += 4 * kStride) {
+      const uint4 a = LoadRaw(row, at).low, b = LoadRaw(row, at + kStride).low, c = LoadRaw(row, at + 2 * kStride).low, d = LoadRaw(row, at + 3 * kStride).low;
+      octet(a);
+      octet(b);
+      octet(c);
+      octet(d);
+    }
+    for (; at + kOctet <= end; at += kStride) octet(LoadRaw(row, at).low);
+    float z[kOctet];
+    Unpack({{most, 0, 0, 0}, {}}, row.type, z);
+    take(z[0]);
+    take(z[1]);
+    if (nan) {  // what is there beside NaN
+      max = -Infinity();
+      for (int again = begin + kOctet * static_cast<int>(threadIdx.x); again < at; again += kStride) {
+        LoadOctet(row, again, z);
+        max = fmaxf(max, LargestOf(z));
+      }
+    }
+  }
+  for (; at < end; at += kStride) {  // a last octet that is not whole, or a row that is not aligned
+    float z[kOctet];
+    LoadOctet(row, at, z);
+#pragma unroll
+    for (int i = 0; i < kOctet; ++i) take(z[i]);
+  }
+  return nan ? __uint_as_float(0x7FC00000u) : max;
+}
+
 // `bins`: null where nothing truncates; `sums`: whether they are to hold sums. One slice: tokens begin … end − 1.
 __device__ inline void ScanSlice(const RowLogits& row, int begin, int end, float scale, bool sums, Bin* bins, SlicePart* part, BlockScratch* scratch) {
   float max = -Infinity(), sum = 0.0f;
-  uint32_t first = kIdMask;
   bool nan = false;
-  EachOctet(row, begin, end, [&](int at, const float* z) {
+  if (!sums) {
+    max = ScanOctets(row, begin, end);
+    nan = max != max;
+  }
+  if (sums || nan) {  // NaN is rare: its thread looks again
+    max = -Infinity();
+    EachOctet<true>(row, begin, end, [&](int, const float* z) {
 #pragma unroll
-    for (int i = 0; i < kOctet; ++i) nan = nan || z[i] != z[i];
-    const float largest = LargestOf(z);
-    if (largest > max) {
-      if (sums) sum *= exp2f((max - largest) * scale);
-      max = largest;
-#pragma unroll
-      for (int i = kOctet - 1; i >= 0; --i) {
-        if (z[i] == largest) first = static_cast<uint32_t>(at + i);
+      for (int i = 0; i < kOctet; ++i) nan = nan || z[i] != z[i];
+      const float largest = LargestOf(z);
+      if (largest > max) {
+        if (sums) sum *= exp2f((max - largest) * scale);
+        max = largest;
       }
-    }
-    if (sums && max > -Infinity()) {
+      if (sums && max > -Infinity()) {
 #pragma unroll
-      for (int i = 0; i < kOctet; ++i) sum += exp2f((z[i] - max) * scale);
-    }
-  });
+        for (int i = 0; i < kOctet; ++i) sum += exp2f((z[i] - max) * scale);
+      }
+    });
+  }
   if (bins != nullptr) bins[threadIdx.x] = {max, sum};
 
-  // The largest, at a tie the lowest id: one integer to maximise.
-  unsigned long long best = static_cast<unsigned long long>(OrderedBits(max)) << 32 | (kIdMask - first);
+  uint32_t best = OrderedBits(max);
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
-    const unsigned long long other = __shfl_xor_sync(kAllLanes, best, step);
+    const uint32_t other = __shfl_xor_sync(kAllLanes, best, step);
     if (other > best) best = other;
   }
   if (threadIdx.x % 32 == 0) scratch->warp_values[0][threadIdx.x / 32] = best;
   const int any_nan = __syncthreads_or(nan);
   if (threadIdx.x == 0) {
     for (int w = 0; w < kWarps; ++w) {
-      if (scratch->warp_values[0][w] > best) best = scratch->warp_values[0][w];
+      if (scratch->warp_values[0][w] > best) best = static_cast<uint32_t>(scratch->warp_values[0][w]);
     }
-    part->max = FromOrderedBits(static_cast<uint32_t>(best >> 32));
-    part->first = kIdMask - (static_cast<uint32_t>(best) & kIdMask);
+    part->max = FromOrderedBits(best);
     part->nan = any_nan != 0;
   }
   __syncthreads();  // [maxima read]
+}
+
+// The lowest id of the row's largest logit, which the first slice that knows of it holds. 0 where nothing is finite.
+__device__ inline uint32_t LikeliestOf(const RowLogits& row, float max, const SlicePart* parts, int32_t slices, int32_t length, BlockScratch* scratch) {
+  if (threadIdx.x == 0) scratch->result[0] = kIdMask;
+  __syncthreads();
+  for (int s = 0; s < slices; ++s) {
+    if (__ldcg(&parts[s].max) != max) continue;
+    for (int at = s * length + static_cast<int>(threadIdx.x); at < (s + 1) * length && at < row.vocabulary; at += kThreads) {
+      if (LoadLogit(row, at) != max) continue;
+      atomicMin(&scratch->result[0], static_cast<unsigned long long>(at));
+      break;
+    }
+    break;
+  }
+  __syncthreads();
+  const uint32_t first = static_cast<uint32_t>(scratch->result[0]);
+  __syncthreads();
+  return first < static_cast<uint32_t>(row.vocabulary) ? first : 0;
 }
 
 // A weight above which, by the bins of a row, at least `count` tokens lie (count > 0: certainly so), or the share `top_p` of all the weight (probably

@@ -42,9 +42,7 @@ struct RowPlan {
 // What a slice knows of its logits.
 struct SlicePart {
   float max;
-  uint32_t first;               // the lowest id of that logit
   uint32_t nan;
-  uint32_t reserved;
   unsigned long long sum;       // of the weights that are drawn from (tilted by the partition scheme)
   unsigned long long plain;     // of the weights as they are
   unsigned long long time;      // first arrival: double bits
