@@ -110,19 +110,16 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, bool trunc
   });
   __syncthreads();  // [field set]
   const int n = static_cast<int>(field->count), layers = work.parameters.layers;
-  // Four warps play, one for each scheduler, with eight candidates a thread in registers; the others only wait, which costs nothing.
-  constexpr int kPlayers = 128, kEach = kMaxTournament / kPlayers;
+  // Four warps play, one for each scheduler; the others only wait, which costs nothing.
+  constexpr int kPlayers = 128;
   const bool plays = threadIdx.x < kPlayers;
-  uint64_t w[kEach];
   uint64_t sum = inside, ones = 0;
   const int shift = TournamentShift(sum);
   sum <<= shift;
   if (plays) {
-#pragma unroll
-    for (int k = 0; k < kEach; ++k) {
-      const int i = static_cast<int>(threadIdx.x) + k * kPlayers;
-      w[k] = i < n ? static_cast<uint64_t>(field->weights[i]) << shift : 0;
-      if (i < n && (field->words[i] & 1) != 0) ones += w[k];
+    for (int i = static_cast<int>(threadIdx.x); i < n; i += kPlayers) {
+      field->weights[i] <<= shift;
+      if ((field->words[i] & 1) != 0) ones += field->weights[i];
     }
   }
   ones = BlockSum(ones, scratch);
@@ -130,13 +127,13 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, bool trunc
     uint64_t next = 0, next_ones = 0;
     if (plays) {
       const uint64_t ratio = TournamentRatioByDoubles(sum, ones);
-#pragma unroll
-      for (int k = 0; k < kEach; ++k) {
-        // Beyond the candidates the words are anything, and the weights 0.
-        const uint32_t word = field->words[static_cast<int>(threadIdx.x) + k * kPlayers] >> layer;
-        w[k] = TournamentWeight(w[k], word & 1, ratio);
-        next += w[k];
-        next_ones += layer + 1 < layers && (word & 2) != 0 ? w[k] : 0;
+#pragma unroll 4
+      for (int i = static_cast<int>(threadIdx.x); i < n; i += kPlayers) {
+        const uint32_t word = field->words[i] >> layer;
+        const uint64_t w = TournamentWeight(field->weights[i], word & 1, ratio);
+        field->weights[i] = w;
+        next += w;
+        next_ones += layer + 1 < layers && (word & 2) != 0 ? w : 0;
       }
 #pragma unroll
       for (int step = 16; step > 0; step /= 2) {
@@ -159,11 +156,8 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, bool trunc
   const uint64_t x = DrawTarget(draws.random[1], sum);
   const uint64_t found = PrefixEnd(
       [&](const auto& take) {
-        if (!plays) return;
-#pragma unroll
-        for (int k = 0; k < kEach; ++k) {
-          const int i = static_cast<int>(threadIdx.x) + k * kPlayers;
-          if (i < n && w[k] > 0) take(kIdMask - field->ids[i], w[k]);
+        for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
+          if (field->weights[i] > 0) take(kIdMask - field->ids[i], static_cast<uint64_t>(field->weights[i]));
         }
       },
       24, x + 1, true, scratch, &before);
