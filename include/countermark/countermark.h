@@ -37,6 +37,9 @@
  *  7. Given equal logits, a row's token is the same on every device, whatever else is in the batch.
  *  8. The prompt is never committed: only generated tokens are.
  *  9. The account comes from the server's authentication, never from the client.
+ * 10. Masks come before a step, and a position is sampled once: its noise depends on its key and place alone, so that a second choice after a refusal
+ *     would lean towards the neighbours of the refused token. A host that must look at the token first passes it to its grammar and, on a refusal, draws by
+ *     its own means and commits what it took (counted as forced).
  */
 #ifndef COUNTERMARK_COUNTERMARK_H_
 #define COUNTERMARK_COUNTERMARK_H_
@@ -91,7 +94,7 @@ typedef struct countermark_passphrase {
 typedef struct countermark_keys_options {
   size_t struct_size;
   int64_t (* now)(void * user);  /* seconds since 1970, UTC; NULL: the system's clock */
-  void * user;
+  void * user;                   /* must outlive the keys and every hook made from them */
 } countermark_keys_options;
 
 COUNTERMARK_EXPORT countermark_keys * countermark_keys_new(const countermark_keys_options * options);  /* NULL: out of memory */

@@ -95,6 +95,21 @@ absl::StatusOr<countermark::SecretBytes> PassphraseOf(const countermark_passphra
 }
 
 // A batch whose arrays can be read: everything that is wrong with all of it at once, before any row is looked at.
+// Whether an output would be written where an input is still to be read.
+bool OutputsOverlapInputs(const countermark_batch& b) {
+  const size_t n = static_cast<size_t>(b.rows);
+  const std::pair<const void*, size_t> outputs[] = {{b.out_tokens, 4 * n}, {b.out_logprobs, 4 * n}, {b.out_causes, n}, {b.out_accepted, 4 * n}};
+  const void* const inputs[] = {b.slots, b.depths, b.drafts};
+  for (const auto& [out, bytes] : outputs) {
+    for (const void* in : inputs) {
+      if (out == nullptr || in == nullptr) continue;
+      const uintptr_t o = reinterpret_cast<uintptr_t>(out), i = reinterpret_cast<uintptr_t>(in);
+      if (o < i + 4 * n && i < o + bytes) return true;
+    }
+  }
+  return false;
+}
+
 Answer CheckBatch(const countermark_batch& b, const countermark::server::EngineShape& shape) {
   if (b.rows < 0 || b.rows > shape.rows) return Invalid(Cat("rows is ", b.rows, ", and the hook takes from 0 to ", shape.rows));
   if (b.rows == 0) return {};
@@ -105,6 +120,8 @@ Answer CheckBatch(const countermark_batch& b, const countermark::server::EngineS
     return Invalid(Cat("columns is ", b.columns, ", and must be from the vocabulary's ", shape.vocabulary, " to the hook's ", shape.columns));
   }
   if (b.row_stride < b.columns) return Invalid(Cat("row_stride is ", b.row_stride, ", less than the ", b.columns, " columns"));
+  if (b.row_stride > int64_t{1} << 40) return Invalid(Cat("row_stride is ", b.row_stride, ", which is beyond any memory"));
+  if (OutputsOverlapInputs(b)) return Invalid("an output lies where slots, depths or drafts are still to be read");
   const uintptr_t alignment = b.dtype == COUNTERMARK_F32 ? 4 : 2;
   if (reinterpret_cast<uintptr_t>(b.logits) % alignment != 0) return Invalid("logits is not aligned to its type");
   return {};

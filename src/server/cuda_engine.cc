@@ -157,6 +157,9 @@ class CudaEngine : public Engine {
     const OnDevice here(device_);
     CM_RETURN_IF_ERROR(here.status());
     memory_->staging.Sweep();
+    // What was last committed or rebuilt from may be this slot's text.
+    CM_RETURN_IF_ERROR(CudaStatus(cudaMemsetAsync(memory_->new_tokens.as<void>(), 0, static_cast<size_t>(shape_.max_length) * sizeof(int32_t),
+                                                  static_cast<cudaStream_t>(stream)), "wiping tokens"));
     return CudaStatus(countermark_launch_end(table_, slot, static_cast<cudaStream_t>(stream)), "ending a request");
   }
 

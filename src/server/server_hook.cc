@@ -122,11 +122,8 @@ absl::StatusOr<std::shared_ptr<EpochHook>> ServerHook::Now() {
 
 Answer ServerHook::BeginFaulty(int32_t slot, const RequestOptions& request, void* stream, Answer why) {
   BegunRequest begun{kSlotFaulty, nullptr, RequestAccess::WithoutKeys(kMinWindow, request.parameters)};
-  const absl::Status status = engine_->Begin(slot, std::move(begun), stream);
-  if (!status.ok()) return AnswerOf(status);
-  in_use_[static_cast<size_t>(slot)] = 1;
-  ++requests_;
-  return why;
+  const absl::Status status = BeginInEngine(slot, std::move(begun), stream);
+  return status.ok() ? why : AnswerOf(status);
 }
 
 Answer ServerHook::Begin(int32_t slot, const countermark_request& asked, void* stream) {
@@ -166,16 +163,25 @@ Answer ServerHook::Begin(int32_t slot, const countermark_request& asked, void* s
   const SamplingParameters& p = begun->parameters();
   const bool greedy = p.temperature < kMinTemperature || p.top_k == 1;
   const SlotState state = greedy ? kSlotGreedy : options_.marking == 0 ? kSlotOff : kSlotMarked;
-  const absl::Status status = engine_->Begin(slot, {state, *epoch, *std::move(begun)}, stream);
-  if (!status.ok()) return AnswerOf(status);
-  in_use_[static_cast<size_t>(slot)] = 1;
-  ++requests_;
-  return {};
+  return AnswerOf(BeginInEngine(slot, {state, *epoch, *std::move(begun)}, stream));
 }
 
 Answer ServerHook::End(int32_t slot, void* stream) {
-  in_use_[static_cast<size_t>(slot)] = 0;
-  return AnswerOf(engine_->End(slot, stream));
+  const absl::Status status = engine_->End(slot, stream);
+  if (status.ok()) in_use_[static_cast<size_t>(slot)] = 0;  // else the slot still holds what it held, and is counted
+  return AnswerOf(status);
+}
+
+absl::Status ServerHook::BeginInEngine(int32_t slot, BegunRequest request, void* stream) {
+  const absl::Status status = engine_->Begin(slot, std::move(request), stream);
+  if (status.ok()) {
+    in_use_[static_cast<size_t>(slot)] = 1;
+    ++requests_;
+    return status;
+  }
+  // It may have begun in part: the slot is to be empty.
+  if (!engine_->End(slot, stream).ok()) in_use_[static_cast<size_t>(slot)] = 1;
+  return status;
 }
 
 absl::StatusOr<countermark_metrics> ServerHook::Metrics() {

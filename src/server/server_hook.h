@@ -45,6 +45,8 @@ class ServerHook {
   absl::StatusOr<std::shared_ptr<EpochHook>> Prepare(std::shared_ptr<const OpenedEpoch> epoch) const;
   // The epoch of a request that begins now; a status, FailedPrecondition, where there is none.
   absl::StatusOr<std::shared_ptr<EpochHook>> Now();
+  // Begins in the engine and counts; what begins in part is ended again.
+  absl::Status BeginInEngine(int32_t slot, BegunRequest request, void* stream);
   // A slot that is sampled plainly, by the request's own parameters.
   Answer BeginFaulty(int32_t slot, const RequestOptions& request, void* stream, Answer why);
 

@@ -135,6 +135,27 @@ TEST(Device, AFailedLaunchIsSaidAndTheNextWorks) {
   EXPECT_EQ(server.Sample(step).tokens, clean.Sample(step).tokens);
 }
 
+// Whatever fails in a begin, the slot is empty afterwards, and no key of either request is left; where not even that can be done, the slot counts as in use.
+TEST(Device, ABeginThatFailsMidwayLeavesTheSlotEmpty) {
+  const EpochKeys epoch = MakeEpoch(Scheme::kGumbel, kVocabulary);
+  for (const char* function : {"cudaMemcpyAsync", "cudaMemsetAsync", "cudaEventRecord", "Launch"}) {
+    for (int nth = 1; nth <= 2; ++nth) {
+      Serving server(epoch);
+      ASSERT_EQ(server.Begin(0, "org-2", kAsked), COUNTERMARK_OK);
+      simt::InjectFailure(function, nth, cudaErrorUnknown);
+      const countermark_status status = server.Begin(0, "org-1", kAsked);
+      simt::ClearFailures();
+      countermark_metrics metrics = {};
+      metrics.struct_size = sizeof metrics;
+      ASSERT_EQ(countermark_metrics_read(server.hook, &metrics), COUNTERMARK_OK);
+      if (status == COUNTERMARK_OK) continue;  // the function was not called so often
+      const bool empty = server.Sample({.slots = {0}, .logits = {RowAfter(1, kVocabulary, 2)}}).causes[0] == Cause::kFault;
+      EXPECT_EQ(metrics.slots_in_use, empty ? 0 : 1) << function << " " << nth;
+      ASSERT_EQ(server.Begin(0, "org-1", kAsked), COUNTERMARK_OK) << "the next begin works";
+    }
+  }
+}
+
 // How often a key lies in the runtime's memory of a kind.
 int Copies(const Secret32& key, cudaMemoryType type) {
   simt::Runtime& runtime = simt::Runtime::Get();

@@ -74,7 +74,7 @@ void BadCalls(Serving* server, std::mt19937* random, Injected* injected) {
   batch.columns = kVocabulary;
   batch.row_stride = kVocabulary;
   countermark_batch b = batch;
-  switch ((*random)() % 20) {
+  switch ((*random)() % 23) {
     case 0: b.slots = nullptr; invalid(countermark_sample(hook, &b)); break;
     case 1: b.out_tokens = nullptr; invalid(countermark_sample(hook, &b)); break;
     case 2: b.logits = nullptr; invalid(countermark_sample(hook, &b)); break;
@@ -94,6 +94,9 @@ void BadCalls(Serving* server, std::mt19937* random, Injected* injected) {
     case 16: request.temperature = kNan; invalid(countermark_begin(hook, kFaultSlot, &request, nullptr)); break;
     case 17: request.top_p = 1.5f; invalid(countermark_begin(hook, kFaultSlot, &request, nullptr)); break;
     case 18: request.account = nullptr; invalid(countermark_begin(hook, kFaultSlot, &request, nullptr)); break;
+    case 20: b.out_tokens = slots; invalid(countermark_sample(hook, &b)); break;
+    case 21: b.depths = slots; b.drafts = tokens; invalid(countermark_sample(hook, &b)); break;  // drafts are read after tokens are written
+    case 22: b.row_stride = std::numeric_limits<int64_t>::max(); invalid(countermark_sample(hook, &b)); break;
     case 19: b.logits = reinterpret_cast<char*>(logits) + 1; invalid(countermark_sample(hook, &b)); break;
   }
 }
