@@ -1,0 +1,68 @@
+"""SmolLM2-135M-Instruct through transformers: 24 answers for three accounts in one batch, every one detected and every account right, an unmarked control clean.
+
+The epoch's key is a constant (reference.cc) and the seeds are: on one kind of processor every run has the same outcome. torch's logits may differ in their last bits
+between instruction sets; then other texts come out, and the checks of what is *not* marked have a chance of failing, once for such a machine, not at each run: the
+control's verdict 10⁻⁶ (the detector's alpha), no wrong account below a corrected 10⁻⁵ in 24 records 5·10⁻⁴."""
+import pytest
+
+from small_model import GGUF_PATH, need_transformers, small_model
+
+need_transformers()
+
+import torch  # noqa: E402
+
+import countermark  # noqa: E402
+from countermark import hf  # noqa: E402
+from fixture import ACCOUNTS, FixedEpoch  # noqa: E402
+
+SUBJECTS = ["a ship's cook who can predict storms", "a walk through an old forest", "two brothers who inherit a mill", "the day the electricity went out",
+            "an evening in a mountain hut", "a clockmaker who wanted to stop time", "a train that never arrives", "a street musician in winter"]
+CHATS = [[{"role": "user", "content": f"Write a story about {subject}{ending}"}] for subject in SUBJECTS for ending in (".", " and a secret.", ", told by a child.")]
+OWNERS = [ACCOUNTS[i % 3] for i in range(24)]
+OPTIONS = dict(do_sample=True, temperature=1.0, top_p=0.95, top_k=0, max_new_tokens=160, seed=11)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    torch.set_num_threads(1)
+    model, tokenizer = small_model()
+    epoch = FixedEpoch(tmp_path_factory.mktemp("epoch"), tokenizer=GGUF_PATH)
+    with epoch.hook(max_slots=24, vocabulary=model.config.vocab_size) as hook:
+        marked = hf.generate_marked(model, tokenizer, CHATS, hook, accounts=OWNERS, **OPTIONS)
+        metrics = hook.metrics()
+    with epoch.hook(max_slots=8, marking=False) as hook:
+        plain = hf.generate_marked(model, tokenizer, CHATS[::3], hook, accounts=OWNERS[::3], **OPTIONS)
+    return epoch, marked, metrics, plain
+
+
+def test_every_answer_and_every_account(served):
+    epoch, marked, metrics, _ = served
+    detector = countermark.Detector(epoch.epoch_keys(), tokenizer=countermark.Tokenizer.open(GGUF_PATH))
+    detection = detector.detect([a.text for a in marked])
+    assert detection.verdict == "marked"
+    for owner, result in zip(OWNERS, detection.records, strict=True):
+        assert result.best_account.account == owner, result
+        assert min(result.log10_p, result.best_account.log10_p_adjusted) < -4, result
+        assert sorted(a.log10_p_adjusted for a in result.accounts)[1] > -5, result
+    for account in ACCOUNTS:
+        own = detector.detect([a.text for a in marked if a.account == account]).pooled
+        assert own.best_account.account == account and own.best_account.log10_p_adjusted < -20
+    assert metrics.tokens == sum(len(a.token_ids) for a in marked) and metrics.fault == 0 and metrics.marked > 0.5 * metrics.tokens
+
+
+def test_from_the_ids_as_served(served):
+    epoch, marked, _, _ = served
+    detection = countermark.Detector(epoch.epoch_keys()).detect([a.token_ids for a in marked])
+    assert sum(r.log10_p < -4 for r in detection.records) >= 22
+    assert [r.best_account.account for r in detection.records] == OWNERS
+
+
+def test_the_control_is_clean(served):
+    epoch, _, _, plain = served
+    detector = countermark.Detector(epoch.epoch_keys(), tokenizer=countermark.Tokenizer.open(GGUF_PATH))
+    for records in ([a.text for a in plain], CHATS[0][0]["content"].split(". ")):
+        detection = detector.detect(records)
+        assert detection.verdict in ("no evidence", "inconclusive")
+        assert all(r.verdict != "marked" for r in detection.records)
+    assert detector.detect([a.text for a in plain]).pooled.log10_p > -6
+    assert sum(a.counters["marked"] for a in plain) == 0
