@@ -1,133 +1,122 @@
-"""The hot loops of SampleRows, by the source lines that call them, and how often what is in them runs.
+"""The hot loops of SampleRows, found by the functions they lie in, and how often what is in them runs.
 
-A loop's instructions are those whose chain of source lines goes through one call. Each counts as often as the product of the weights of its lines says;
-a line without a rule counts once. Rules name source by a pattern; one that matches nothing stops the model, so that it cannot outlive the kernels.
+Of the ways through a loop's blocks the longest is counted, but for those that rows of the wanted kind do not take: of both answers to a branch the
+compiler's code may be listed once or several times, and no rule has to know. Each instruction then counts as often as its source lines are said to run.
+Rules name functions, and branches in them by a word of their condition; what is not found stops the model, so that it cannot outlive the kernels.
 """
-import re
-
-from sass import pipe_of
+from sass import passes, pipe_of
 
 TYPES = ("bf16", "fp32")
 
 
-class Loop:
-    def __init__(self, code, name, tokens, call, rules, without=(), inside=None):
-        """tokens: how many a static pass of the loop works on. call: (file, pattern of the line, within function). inside: another such call, further out."""
-        self.code, self.name, self.tokens = code, name, tokens
-        self.calls = self.places(*call)
-        self.inside = set(self.places(*inside)) if inside else None
-        self.without = {p for w in without for p in self.places(*w)}
-        self.rules = [(set(self.places(file, pattern, function)), weight) for file, pattern, function, weight in rules]
+def walk(code, loop, never=(), trips=None):
+    """The blocks of the longest pass, each with how often it runs. never: spans of which no block may be passed that lies there
+    (but for a fifth: the compiler moves what is cheap).
+    trips(inner loop): how often it goes round, 1 by default."""
+    header, body = loop
+    ids = {id(b): n for n, b in enumerate(body)}   # in an order in which all but the way back leads on
+    times = {id(b): 1.0 for b in body}
+    for inner in code.inner(loop):
+        for b in inner[1]:
+            times[id(b)] *= trips(inner) if trips else 1.0
 
-    def places(self, file, pattern, function):
-        first, last = self.code.function(file, function) if function else (1, len(self.code.source(file)))
-        found = [(file, n) for n in range(first, last + 1) if re.search(pattern, self.code.text((file, n)))]
-        if not found:
-            raise SystemExit(f"model: error: no line of {file} matches {pattern!r}" + (f" in {function}" if function else "") + "; tools/sass_model/loops.py must follow the kernels")
-        return found
+    def closed(block):   # where ways meet again belongs to none of them
+        if all(opcode.split(".")[0] in ("BSYNC", "BRA") for opcode, _ in block.instructions):
+            return False
+        if any(opcode.startswith("CALL") for opcode, _ in block.instructions):   # of what is rare in a division
+            return True
+        return any(sum(passes(chain, span) for _, chain in block.instructions) >= 0.8 * len(block.instructions) for span in never)
 
-    def count(self, dtype):
-        """Instructions a token by pipe."""
-        counts = {}
-        for opcode, chain in self.code.instructions:
-            if not any(place in self.calls for place in chain) or any(place in self.without for place in chain):
-                continue
-            if self.inside is not None and not any(place in self.inside for place in chain):
-                continue
-            times = 1.0
-            for places, weight in self.rules:
-                if any(place in places for place in chain):
-                    times *= weight(dtype) if callable(weight) else weight
-            if times > 0:
-                pipe = pipe_of(opcode)
-                counts[pipe] = counts.get(pipe, 0.0) + times / self.tokens
-        return counts
+    best, before, ends = {id(header): 0.0}, {}, []
+    for b in body:
+        if id(b) not in best or times[id(b)] == 0.0 or (b is not header and closed(b)):
+            best.pop(id(b), None)
+            continue
+        best[id(b)] += len(b.instructions) * times[id(b)]
+        for after in b.next:
+            if after is header:
+                ends.append(b)
+            elif id(after) in ids and ids[id(after)] > ids[id(b)] and best[id(b)] > best.get(id(after), -1.0):
+                best[id(after)], before[id(after)] = best[id(b)], b
+    if not ends:
+        raise SystemExit(f"model: error: no way through the loop at {header.labels} is left; tools/sass_model/loops.py must follow the kernels")
+    at = max(ends, key=lambda b: best[id(b)])
+    path = [(at, times[id(at)])]
+    while at is not header:
+        at = before[id(at)]
+        path.append((at, times[id(at)]))
+    return path[::-1]
 
 
-def only(*types):
-    return lambda dtype: 1.0 if dtype in types else 0.0
+def count(code, loop, tokens, never=(), rules=(), trips=None):
+    """Instructions a token by pipe. rules: (span, how often); where several hold, the least."""
+    counts = {}
+    for block, times in walk(code, loop, never, trips):
+        for opcode, chain in block.instructions:
+            often = min([share for span, share in rules if passes(chain, span)], default=1.0)
+            if often > 0:
+                counts[pipe_of(opcode)] = counts.get(pipe_of(opcode), 0.0) + times * often / tokens
+    return counts
 
 
-def within(code, file, function, first, last):
-    """A pattern-free rule's places: from the line that matches `first` to the one that matches `last`, in `function`."""
-    begin, end = code.function(file, function)
-    inside, places = False, []
-    for n in range(begin, end + 1):
-        text = code.text((file, n))
-        inside = inside or bool(re.search(first, text))
-        if inside:
-            places.append((file, n))
-            if re.search(last, text):
-                return places
-    raise SystemExit(f"model: error: {file}, {function}: no lines from {first!r} to {last!r}; tools/sass_model/loops.py must follow the kernels")
+def chacha8(code):
+    """The loop of double rounds stays a loop, of four for ChaCha8."""
+    return lambda inner: 4.0 if code.share(inner[1], "chacha.h:ChaChaRounds") > 0.9 else 1.0
 
 
 def costs(code, often):
     """{loop: {type: {pipe: instructions a token}}}. often: how often branches are taken (rows.py)."""
-    unpack = [
-        ("row.cuh", r"words\[i\] << 16|0xFFFF0000u", "Unpack", only("bf16")),
-        ("row.cuh", r"__half2float|__half_raw|low\.x|high\.x", "Unpack", 0.0),
-        ("row.cuh", r"__half2float|__bfloat162float|static_cast<const float\*>", "LoadLogit", 0.0),   # octets are read whole
-        ("row.cuh", r"first \+ i < row\.vocabulary", "LoadOctet", 0.0),
-    ]
-    # +∞ among the logits is asked once an octet, not once a token: the compiler lists an octet's weighing once for each answer.
-    weigh = unpack + [("row.cuh", r"if \(infinite\) return", None, 0.0), ("choose.cuh", r"if \(!\(w\[i\] >= lowest\)\)", "WeighOctet", 0.5)]
-    tail = [("row.cuh", r"for \(; at < end; at \+= kStride\)|^    LoadOctet\(row, at, z\);", "EachOctet")]
+    def rest(name, condition):   # what a function does if it has not returned from a branch
+        file, _, last = code.branch(name, condition)
+        return file, last + 1, code.function(name)[2]
+
+    slow = [rest("row.cuh:LoadOctet", "row.aligned"), code.function("row.cuh:LoadLogit")]      # octets that are not whole, or not aligned
+    narrow = rest("row.cuh:Unpack", "kFloat32")
     result = {}
 
-    def loop(name, *args, extra=(), **more):
-        made = Loop(code, name, *args, **more)
-        made.rules += [(set(places), weight) for places, weight in extra]
-        result[name] = {dtype: made.count(dtype) for dtype in TYPES}
+    def add(name, loop, tokens, never=(), rules=(), only=TYPES):
+        result.setdefault(name, {})
+        for dtype in only:
+            closed = slow + list(never) + [narrow] * (dtype == "fp32")
+            result[name][dtype] = count(code, loop, tokens, closed, rules, chacha8(code))
 
-    # The octets after the loop's tail call the same function once more from a line of their own.
-    begin, end = code.function("row.cuh", "EachOctet")
-    last_call = [n for n in range(begin, end + 1) if re.search(r"fn\(at, z\);", code.text(("row.cuh", n)))][-1]
-    after_tail = [((("row.cuh", last_call),), 0.0)]
+    scan = "scan.cuh:ScanOctets"
+    add("scan", code.loop(scan, VHMNMX=True), 32, only=("bf16",))    # four octets a pass
+    add("scan", code.loop(scan, VHMNMX=False, without="row.cuh:LoadLogit"), 8, only=("fp32",))
+    add("scan with sums", code.loop("scan.cuh:ScanSlice", MUFU_EX2=True, without="row.cuh:LoadLogit"), 16,
+        rules=[(code.branch("scan.cuh:ScanSlice", "largest > max"), often["scan new largest"])])
 
-    for name, sums in (("scan", 0.0), ("scan with sums", 1.0)):
-        loop(name, 16, ("scan.cuh", r"EachOctet\(row, begin, end", "ScanSlice"),
-             unpack + [("scan.cuh", r"if \(sums\) sum \*= exp2f", "ScanSlice", sums * often["scan new largest"]),
-                       ("scan.cuh", r"first = static_cast<uint32_t>\(at \+ i\)|if \(z\[i\] == largest\)", "ScanSlice", often["scan new largest"]),
-                       ("scan.cuh", r"sum \+= exp2f", "ScanSlice", sums)],
-             without=tail, extra=after_tail)
+    file = "choose.cuh:ListSlice"
+    weigh, write, token = code.after(file, "float w[kOctet]"), code.after(file, "atomicAdd(&plan->listed, f"), code.after(file, "const float weight")
+    add("list", code.loop(file), 8, rules=[(write, often["list octets"]), (token, often["list tokens"])])
+    add("list, top-k", code.loop(file), 8, never=[code.branch(file, "total_wanted")],
+        rules=[(weigh, often["top-k warps"]), (write, often["top-k warps"]), (token, often["top-k tokens"])])
 
-    for name, weighed, listed in (("list", 1.0, often["list octets"]), ("list, top-k", often["top-k warps"], often["top-k warps"])):
-        body = within(code, "choose.cuh", "ListSlice", r"float w\[kOctet\];", r"^    \}$")
-        writes = within(code, "choose.cuh", "ListSlice", r"uint32_t place = atomicAdd", r"^  \}\);$")
-        twice = within(code, "choose.cuh", "ListSlice", r"if \(w\[i\] >= work\.lowest\) \{", r"listed_sum \+=")   # once for each answer, as above
-        loop(name, 16, ("choose.cuh", r"EachOctet\(row, begin, end", "ListSlice"), weigh, without=tail, extra=after_tail + [(body, weighed), (writes, listed), (twice, 0.5)])
+    add("sum", code.loop("choose.cuh:SumSlice", without="choose.cuh:SumUnit"), 8)
+    add("sum, partition", code.loop("choose.cuh:SumSlice", through="choose.cuh:SumUnit"), 64)
 
-    rounds = [("chacha.h", r"ChaChaQuarterRound\(s|for \(int i = 0; i < kRounds", "ChaChaRounds", 4.0)]   # the loop of double rounds stays a loop
-    units = [("choose.cuh", r"ChaCha8Block", "SumUnit")]
-    for name, tilted in (("sum", 0.0), ("sum, partition", 1.0)):   # an octet's summing is listed once for tilted rows and once for others
-        picked = within(code, "choose.cuh", "SumUnit", r"if \(tilted\) \{", r"^    \}$")
-        loop(name, 8, ("choose.cuh", r"const UnitSums unit = SumUnit", "SumSlice"),
-             weigh + [("choose.cuh", r"if \(!\(w\[i\] > 0|const uint64_t weight|sums\.plain \+=|\+\+sums\.count|sums\.drawn \+=", "SumUnit", 0.5),
-                      ("choose.cuh", r"const uint8_t byte", "SumUnit", tilted), ("partition.h", r"return byte < green|return w \* red_factor", None, 2 * tilted)],
-             without=units, extra=[(picked, tilted)])
-    block = Loop(code, "words", 64, ("choose.cuh", r"ChaCha8Block", "SumUnit"), rounds, inside=("choose.cuh", r"const UnitSums unit = SumUnit", "SumSlice")).count("bf16")
-    for dtype in TYPES:
-        for pipe, n in block.items():
-            result["sum, partition"][dtype][pipe] = result["sum, partition"][dtype].get(pipe, 0.0) + n
+    file = "choose.cuh:RaceSlice"
+    first = code.branch(file, "limit == Infinity()")
+    add("race", code.loop(file), 16, never=[code.branch(file, "(sums)")], rules=[(first, often["race first"]), (code.after(file, "const Arrival arrival"), often["race exact"])])
 
-    exact = within(code, "choose.cuh", "RaceSlice", r"const Arrival arrival = ", r"limit = fminf")
-    loop("race", 16, ("sample.cu", r"RaceSlice\(row", None), weigh + rounds,
-         extra=[(exact, often["race exact"]), ([("choose.cuh", n) for _, n in within(code, "choose.cuh", "RaceSlice", r"best = BlockFirst", r"^}")], 0.0)])
-    for name in ("list", "sum", "sum, partition", "race"):   # each token's weight becomes an integer once: what is listed twice has been seen
-        if abs(result[name]["bf16"].get("convert64", 0.0) - 1.0) > 0.05:
-            raise SystemExit(f"model: error: '{name}' makes {result[name]['bf16'].get('convert64', 0.0):.2f} integers of a token's weight, not 1; the compiler "
-                             "lists its body otherwise than tools/sass_model/loops.py thinks")
+    for name in ("sum", "sum, partition"):   # each token's weight becomes an integer once
+        if abs(result[name]["bf16"].get("convert64", 0.0) - 1.0) > 0.01:
+            raise SystemExit(f"model: error: '{name}' makes {result[name]['bf16'].get('convert64', 0.0):.2f} integers of a token's weight, not 1; the way through "
+                             "its loop is not what tools/sass_model/loops.py thinks")
     return result
 
 
+PLAYERS, UNROLLED = 128, 4   # kernels/finish.cuh
+
+
 def tournament(code):
-    """Instructions a thread of a tournament's layer, of 1,024 candidates among 256 threads; and of a candidate's word."""
-    candidate = within(code, "finish.cuh", "PlayTournament", r"const uint32_t word = field->words\[i\];", r"ones \+= w;$")
-    layer = Loop(code, "layer", 1, ("finish.cuh", r"for \(int layer = 0", "PlayTournament"), [])
-    layer.calls = within(code, "finish.cuh", "PlayTournament", r"for \(int layer = 0", r"BlockSum2\(&sum, &ones")
-    # Four candidates a pass, then two, then one: listed seven times, run for four.
-    layer.rules = [(set(candidate), 4 / 7)]
-    block = Loop(code, "word", 1, ("choose.cuh", r"ChaCha8Block", "SumUnit"), [("chacha.h", r"ChaChaQuarterRound\(s|for \(int i = 0; i < kRounds", "ChaChaRounds", 4.0)],
-                 inside=("choose.cuh", r"const UnitSums unit = SumUnit", "SumSlice"))
-    return sum(layer.count("bf16").values()), sum(block.count("bf16").values())
+    """Instructions a playing thread of a tournament's layer, of 1,024 candidates; and of a candidate's word."""
+    file, weight = "finish.cuh:PlayTournament", code.function("tournament.h:TournamentWeight")
+    layer = code.loop(file, through="tournament.h:TournamentRatioByDoubles")
+    inner = code.inner(layer)
+    rounds = {id(b) for l in inner for b in l[1]}
+    rest = [b for b in layer[1] if id(b) not in rounds and any(passes(chain, weight) for _, chain in b.instructions)]   # what four do not divide
+    kept = (layer[0], [b for b in layer[1] if b not in rest])
+    trips = lambda l: 1024 / PLAYERS / UNROLLED if code.share(l[1], "tournament.h:TournamentWeight") > 0 else 1.0
+    word = code.loop(file, through="prf.h:WordOf", without="choose.cuh:WeighOctet")
+    return sum(count(code, kept, 1, trips=trips).values()), sum(count(code, word, 1, trips=chacha8(code)).values())

@@ -5,8 +5,8 @@
     python3 tools/sass_model/model.py --logits rows.bin      with a model's rows (build/bin/logits_dump) beside the normal ones
 
 Needs nvcc, nvdisasm (PyPI: nvidia-cuda-nvdisasm) and numpy. kernels/sample.cu is compiled for sm_90 as the build does, with line numbers, which change
-no instruction. Each instruction then names the source lines that it came from, through all inlining (sass.py); the loops are found by the calls in them
-(loops.py). How often a branch in a loop is taken is simulated on rows (rows.py). What this leaves out is said in docs/gpu.md.
+no instruction. Each instruction then names the source lines that it came from, through all inlining (sass.py); the loops are found by the functions they
+lie in, and the way through each by its branches (loops.py). How often a branch in a loop is taken is simulated on rows (rows.py). What this leaves out is said in docs/gpu.md.
 """
 import argparse
 import datetime
@@ -42,12 +42,16 @@ def limits(per_token, tokens):
     return us
 
 
-def step(costs, look, dtype, batch, vocabulary):
-    """One decoding step: first look and second look share the schedulers; memory is read beside them."""
+def step(costs, look, dtype, batch, vocabulary, field):
+    """One decoding step: first look and second look share the schedulers; memory is read beside them. field: a tournament's lane-instructions a row."""
     tokens = batch * vocabulary
     per_token = dict(costs["scan with sums" if look.get("sums") else "scan"][dtype])
+    # A row drawn by sums weighs the slice that its token lies in once more, one of 16 (FinishSum).
+    again = 1 + 1 / 16 if look["second"].startswith("sum") else 1.0
     for pipe, n in costs[look["second"]][dtype].items():
-        per_token[pipe] = per_token.get(pipe, 0) + n
+        per_token[pipe] = per_token.get(pipe, 0) + n * again
+    if look.get("field"):
+        per_token["other"] = per_token.get("other", 0) + field / vocabulary
     us = limits(per_token, tokens)
     bound = max(us, key=us.get)
     memory = tokens * (4 if dtype == "fp32" else 2) / H100["bytes_per_s"] * 1e6
@@ -68,23 +72,32 @@ def compile_cubin(folder):
 
 
 # One row alone: what waits for what, in microseconds. By hand, from the code: nothing here is counted. A trip to the L2 cache and back 0.3, to memory
-# 0.6, an atomic with its fence 0.8, a thread's dependent instruction 2.5 ns.
-ALONE = [
+# 0.6, an atomic with its fence 0.8, a thread's dependent instruction 2.5 ns, weighing a token some 130 cycles from the logit to the sum: 0.075.
+BEFORE = [
     ("ticket", 0.8),
     ("window, history and two HChaCha20 on one thread (longer than the first look beside it)", 4.5),
     ("arrival, and what waits for it", 1.0),
-    ("row prepared by one thread: 16 slices' maxima, the slot's record, the seed", 1.5),
-    ("second look at a slice, two passes of 4,096 tokens", 3.5),
+    ("row prepared by one thread: 16 slices' maxima at once, the slot, its record, the seed", 1.2),
+]
+AFTER = [
     ("arrival, and the row's last block", 1.5),
     ("settling: another arrival, the slot's history", 2.5),
+    ("launch", LAUNCH_US),
 ]
+WEIGHED = ("second look: four octets a thread, a trip and 8 x 0.075 each", 3.6)
+SELECTION = ("17 passes of radix selection, each five barriers, a warp's scan and atomics: 1.5", 25.5)
+ALONE = {
+    "unmarked or partition": [WEIGHED, ("the token's slice again, 64 tokens a thread: 8 trips, 64 x 0.075", 7.2)],
+    "gumbel": [WEIGHED, ("two blocks of ChaCha8 and few logarithms a thread", 1.5)],
+    "tournament": [WEIGHED, ("cut guessed", 2.0), SELECTION, ("words of 8 candidates a thread among 1,024", 2.0), ("30 layers, of 64-bit ratio, two rounds, sums and a barrier: 0.6", 18.0)],
+}
 
 WORKS = [
-    # name, second look, whether the first look keeps sums, targets' shape
+    # name, second look, whether the first look keeps sums, whether a tournament's field is played
     ("unmarked, no truncation", {"second": "sum"}),
     ("partition, no truncation", {"second": "sum, partition"}),
     ("gumbel, no truncation", {"second": "race"}),
-    ("tournament, no truncation", {"second": "list"}),
+    ("tournament, no truncation", {"second": "list", "field": True}),
     ("any, top-k 50 then top-p 0.9", {"second": "list, top-k"}),
     ("any, top-p alone", {"second": "list", "sums": True}),
 ]
@@ -105,25 +118,26 @@ def figures(costs, use, stats, layer, word):
     for loop, by_type in costs.items():
         for dtype, counts in by_type.items():
             add(f"instructions a token, {loop}, {dtype}", sum(counts.values()), "", ", ".join(f"{pipe} {n:.1f}" for pipe, n in sorted(counts.items()) if n >= 0.05))
-    add("instructions a thread and layer, tournament of 1,024 on 256 threads", layer, "")
-    add("instructions a word by itself (WordOf)", word, "")
-    lanes = (layer * 30 * 256 + word * 1024) * 256
-    add("tournament of 30 layers among 1,024, B=256, beyond the list of candidates", lanes / (ISSUE * H100["multiprocessors"] * H100["clock_ghz"] * 1e3), "us", "issue alone; target <= 10")
-    add("finishing a listed row, waiting alone, estimated by hand", 17 * 1.5, "us", "17 passes of radix selection, each five barriers, a warp's scan and atomics: 1.5")
-    alone = sum(us for _, us in ALONE) + LAUNCH_US
-    add("step, B=1, any scheme, waiting alone, estimated by hand", alone, "us", "; ".join(f"{what} {us}" for what, us in ALONE) + "; target <= 8")
+    add(f"instructions a thread and layer, tournament of 1,024 on {loops.PLAYERS} threads", layer, "")
+    add("instructions a candidate, read, its word and its place in shared memory", word, "")
+    field = layer * 30 * loops.PLAYERS + word * 1024   # of a row
+    add("tournament of 30 layers among 1,024, B=256, beyond the list of candidates", field * 256 / (ISSUE * H100["multiprocessors"] * H100["clock_ghz"] * 1e3), "us", "issue alone; target <= 10")
+    add("finishing a listed row, waiting alone, estimated by hand", SELECTION[1], "us", SELECTION[0])
+    for scheme, parts in ALONE.items():
+        parts = BEFORE + parts + AFTER
+        add(f"step, B=1, {scheme}, waiting alone, estimated by hand", sum(us for _, us in parts), "us", "; ".join(f"{what} {us:.2g}" for what, us in parts) + "; target <= 8")
     for batch, vocabulary, dtype in ((1, 128256, "bf16"), (32, 128256, "bf16"), (64, 128256, "bf16"), (128, 128256, "bf16"), (256, 128256, "bf16"), (256, 128256, "fp32"),
                                      (256, 151936, "bf16"), (128, 131072, "fp32")):
         shape = f"B={batch} V={vocabulary} {dtype}"
         add(f"reading the logits once, {shape}", batch * vocabulary * (4 if dtype == "fp32" else 2) / H100["bytes_per_s"] * 1e6, "us", "3.35 TB/s")
         if batch == 1:
             continue   # latency, which counting cannot tell
-        base = step(costs, WORKS[0][1], dtype, batch, vocabulary)
+        base = step(costs, WORKS[0][1], dtype, batch, vocabulary, field)
         for name, look in WORKS:
             truncated = "top-" in name
             if truncated != (vocabulary == 131072):
                 continue
-            s = step(costs, look, dtype, batch, vocabulary)
+            s = step(costs, look, dtype, batch, vocabulary, field)
             target = ""
             if (batch, vocabulary, dtype) == (256, 128256, "bf16") and "unmarked" not in name:
                 target = "; target <= 30"
@@ -148,15 +162,16 @@ def targets(result):
         ("the same ≤ 1 µs at B ≤ 32", at("marked less unmarked, {scheme}, no truncation, B={batch} V=128256 bf16", 32) + " µs at B=32", "missed"),
         ("temperature, mark and selection at 256×128,256 bf16 ≤ 30 µs", at("step, {scheme}, no truncation, B={batch} V=128256 bf16", 256)
          + f" µs; unmarked {value['step, unmarked, no truncation, B=256 V=128256 bf16']:.3g}", "missed"),
-        ("B=1 ≤ 8 µs", f"about {value['step, B=1, any scheme, waiting alone, estimated by hand']:.2g} µs, by hand", "missed"),
+        ("B=1 ≤ 8 µs", "about " + ", ".join(f"{value[f'step, B=1, {scheme}, waiting alone, estimated by hand']:.2g} ({scheme})" for scheme in ALONE) + " µs, by hand", "missed"),
         ("top-k 50 and top-p 0.9 at 128×131,072 fp32 ≤ 60 µs", f"{value['step, any, top-k 50 then top-p 0.9, B=128 V=131072 fp32']:.3g} µs, and some "
          f"{value['finishing a listed row, waiting alone, estimated by hand']:.2g} of waiting in the last rows' finish, by hand", "met"),
         ("tournament of 30 layers among 1,024 at B=256 ≤ +10 µs", f"+{value['tournament of 30 layers among 1,024, B=256, beyond the list of candidates']:.3g} µs", "missed"),
         ("history of 32,000 tokens ≤ 5 µs a step", "a look-up is one or two more trips to memory, about 1 µs whatever the length, by hand", "met"),
-        ("one read of the logits from memory, no write-back", "by construction, while what lies between first and second looks stays in the L2 cache: 53 rows of 128,256, 14 MB of bf16 or 27 MB of fp32, of 50 MB in two halves", "met"),
+        ("one read of the logits from memory, no write-back", "by construction, while what lies between first and second looks stays in the L2 cache: at most 16 MiB of it by the order of work "
+         "(53 rows of 128,256 in bf16, 32 in fp32), of 50 MB in two halves", "met"),
     ]
     for what, said, verdict in rows:   # the verdicts are sentences of this file: the figures must bear them out
-        if what.startswith(("marked", "the same", "temperature", "tournament")):
+        if what.startswith(("marked", "the same", "temperature", "tournament of")):
             limit = float(re.search(r"≤ \+?([0-9.]+)", what)[1])
             numbers = [float(x) for x in re.findall(r"(?:partition|tournament|gumbel|\+)\s?([0-9.]+)", said)]
             verdict = "met" if max(numbers) <= limit else "missed"
@@ -183,7 +198,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="write docs/results/gpu-model.json and docs/gpu.md's table")
     args = parser.parse_args()
     if not os.path.exists(args.nvdisasm):
-        sys.exit("model: error: no nvdisasm\nmodel: hint: pip install nvidia-cuda-nvdisasm, and --nvdisasm its path")
+        sys.exit("model: error: no nvdisasm\nmodel: hint: pip install nvidia-cuda-nvdisasm, and --nvdisasm PATH")
     with tempfile.TemporaryDirectory() as folder:
         cubin, use = compile_cubin(folder)
         listing = subprocess.run([args.nvdisasm, "-c", "-gi", cubin], check=True, capture_output=True, text=True).stdout

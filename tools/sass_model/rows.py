@@ -39,13 +39,14 @@ def skipped(z, temperature):
 
 
 def race_exact(z, random):
-    """Of the steps of a warp over 16 tokens a lane, in how many some lane works out an exact arrival. Four tickets a row run side by side, each of four slices
-    one after another, and know only what slices before them in their ticket have found."""
+    """Of the steps of a warp over 16 tokens a lane, in how many some lane works out an exact arrival, and in how many nobody has arrived yet: then each lane
+    first times the likeliest of its tokens. Four tickets a row run side by side, each of four slices one after another, and know only what slices before
+    them in their ticket have found."""
     count, length = slices_of(len(z))
     arrival = -np.log(random.random(len(z))) / np.exp2((z - z.max()) * LOG2_E)
     weight = np.exp2((z - z.max()) * LOG2_E)
     bound = arrival * 0 + (1 - np.exp(-arrival * weight)) / weight    # what the word alone says of the arrival
-    worked = steps = 0
+    worked = steps = firsts = 0
     for ticket in range(0, count, 4):
         known = np.inf
         for s in range(ticket, min(ticket + 4, count)):
@@ -61,6 +62,10 @@ def race_exact(z, random):
                     b = np.pad(bound[block], (0, pad), constant_values=np.inf).reshape(LANES, 16)
                     a = np.pad(arrival[block], (0, pad), constant_values=np.inf).reshape(LANES, 16)
                     lanes = np.full(LANES, limit[warp])
+                    if limit[warp] == np.inf:
+                        likely = b.argmin(axis=1)
+                        lanes = a[np.arange(LANES), likely]
+                        firsts += 16
                     for i in range(16):
                         some = b[:, i] <= lanes
                         worked += bool(some.any())
@@ -68,7 +73,7 @@ def race_exact(z, random):
                         lanes = np.where(some, np.minimum(lanes, a[:, i]), lanes)
                     limit[warp] = lanes.min()
             known = min(known, limit.min())
-    return worked / steps
+    return worked / steps, firsts / steps
 
 
 def new_largest(z):
@@ -87,28 +92,28 @@ def new_largest(z):
 
 
 def warps_with(z, count):
-    """Of warps' octets, in how many is one of the `count` likeliest."""
+    """Of warps' octets, in how many is one of the `count` likeliest; and of the steps through those octets, token by token of all lanes, in how many."""
     n = len(z) // (8 * LANES) * (8 * LANES)
     cut = np.partition(z, -count)[-count]
-    return (z[:n].reshape(-1, 8 * LANES) >= cut).any(axis=1).mean()
+    likely = (z[:n] >= cut).reshape(-1, LANES, 8)
+    return likely.any(axis=(1, 2)).mean(), likely.any(axis=1).mean()
 
 
 def simulate(logits):
     """(how often, for loops.py; figures (name, value, unit) for the table). The costs are those of normal rows, the harder ones."""
     random = np.random.default_rng(20261124)
     normal = random.normal(0, 2.5, (8, 128256))
-    often = {
-        "scan new largest": float(np.mean([new_largest(z) for z in normal])),
-        "race exact": float(np.mean([race_exact(z, random) for z in normal[:4]])),
-        "list octets": float(np.mean([warps_with(z, 2048) for z in normal])),     # a guess of the cut writes down about twice what is needed
-        "top-k warps": float(np.mean([warps_with(z, 100) for z in normal])),
-    }
+    mean = lambda shares: [float(x) for x in np.mean(shares, axis=0)]
+    often = {"scan new largest": float(np.mean([new_largest(z) for z in normal]))}
+    often["race exact"], often["race first"] = mean([race_exact(z, random) for z in normal[:4]])
+    often["list octets"], often["list tokens"] = mean([warps_with(z, 2048) for z in normal])   # a guess of the cut writes down about twice what is needed
+    often["top-k warps"], often["top-k tokens"] = mean([warps_with(z, 100) for z in normal])
     figures = [(f"branches, normal rows: {name}", value, "of a warp's") for name, value in often.items()]
     kinds = [("normal rows, sd 2.5, V=128256", normal)]
     if logits:
         rows = read_logits(logits)
         kinds.append((f"a model's rows, V={rows.shape[1]}", rows))
-        figures.append((f"branches, a model's rows: race exact", float(np.mean([race_exact(z, random) for z in rows[:8]])), "of a warp's"))
+        figures.append((f"branches, a model's rows: race exact", float(np.mean([race_exact(z, random)[0] for z in rows[:8]])), "of a warp's"))
     for name, z in kinds:
         for temperature in (0.7, 1.0):
             for what, share in skipped(z, temperature).items():
