@@ -5,15 +5,12 @@ between instruction sets; then other texts come out, and the checks of what is *
 control's verdict 10⁻⁶ (the detector's alpha), no wrong account below a corrected 10⁻⁵ in 24 records 5·10⁻⁴."""
 import pytest
 
-from small_model import GGUF_PATH, need_transformers, small_model
+import torch
 
-need_transformers()
-
-import torch  # noqa: E402
-
-import countermark  # noqa: E402
-from countermark import hf  # noqa: E402
-from fixture import ACCOUNTS, FixedEpoch  # noqa: E402
+import countermark
+from countermark import hf
+from fixture import ACCOUNTS, FixedEpoch
+from small_model import GGUF_PATH, small_model
 
 SUBJECTS = ["a ship's cook who can predict storms", "a walk through an old forest", "two brothers who inherit a mill", "the day the electricity went out",
             "an evening in a mountain hut", "a clockmaker who wanted to stop time", "a train that never arrives", "a street musician in winter"]

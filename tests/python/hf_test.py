@@ -5,16 +5,12 @@ import threading
 import numpy as np
 import pytest
 
-from small_model import need_transformers
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList
 
-need_transformers()
-
-import torch  # noqa: E402
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList  # noqa: E402
-
-import countermark  # noqa: E402
-from countermark import hf  # noqa: E402
-from fixture import ACCOUNTS, FixedEpoch, rows  # noqa: E402
+import countermark
+from countermark import hf
+from fixture import ACCOUNTS, FixedEpoch, rows
 
 VOCABULARY = 500
 SAMPLED = dict(do_sample=True, temperature=0.9, top_k=0, top_p=0.95, max_new_tokens=40)
@@ -91,7 +87,9 @@ def test_what_nobody_says_is_transformers_default(model, epoch, tmp_path):
     keep = Keep()
     with epoch.hook(max_slots=1) as hook:
         [answer] = hf.generate_marked(model, Words(), ["7 8 9"], hook, account="org-a", seed=5, do_sample=True, max_new_tokens=40, logits_processor=[keep])
-    tokens, _ = epoch.reference_tokens(tmp_path, np.concatenate(keep.rows), "org-a", 5, top_k=GenerationConfig._get_default_generation_params()["top_k"])
+    default = GenerationConfig._get_default_generation_params()
+    assert hf.parameters_of(GenerationConfig(do_sample=True)) == hf.SamplingParameters(default["temperature"], default["top_k"], default["top_p"], 0.0)
+    tokens, _ = epoch.reference_tokens(tmp_path, np.concatenate(keep.rows), "org-a", 5, top_k=default["top_k"])
     assert list(answer.token_ids) == tokens
 
 
@@ -252,7 +250,7 @@ def test_a_bare_processor_sees_beams(model, hook):
         mark(ids, torch.from_numpy(rows(2)))
         longer = torch.cat([ids, torch.tensor([[1], [2]])], 1)
         mark(longer, torch.from_numpy(rows(2)))
-        assert mark.counters(0)["forced"] == 1  # 1 is not what the mark chose: some other hand did
+        assert mark.counters(0)["forced"] == 1 and sum(mark.counters(0).values()) == 2  # 1 is not what the mark chose: some other hand did
         swapped = torch.cat([longer.flip(0), torch.tensor([[1], [2]])], 1)
         with pytest.raises(countermark.InvalidArgumentError, match="beam search"):
             mark(swapped, torch.from_numpy(rows(2)))
