@@ -25,7 +25,7 @@ absl::Status Write(const std::string& folder, const std::string& tokenizer_path,
   CM_ASSIGN_OR_RETURN(const auto tokenizer, OpenTokenizer(tokenizer_path));
   record.vocabulary = tokenizer->vocabulary();
   record.first_use = "2026-01-01T00:00:00Z";
-  record.last_use = "2026-12-31T23:59:59Z";
+  record.last_use = "2999-12-31T23:59:59Z";
   std::array<uint8_t, Secret32::kSize> key;
   for (size_t i = 0; i < key.size(); ++i) key[i] = static_cast<uint8_t>(i);
   const EpochKeys keys = {record, Secret32(key), {"org-a", "org-b", "org-c"}};
