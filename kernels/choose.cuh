@@ -88,16 +88,25 @@ __device__ inline void PrepareRow(const RequestTable& table, const SampleBatch& 
   work->cut = 1.0f;
 }
 
+// The weights of eight tokens with their fractions. The rows that hold +∞ part from the others here, and not at every token.
+__device__ __forceinline__ void ScaleOctet(const Weigher& weigh, const float z[kOctet], float scaled[kOctet]) {
+  if (weigh.infinite) {
+#pragma unroll
+    for (int i = 0; i < kOctet; ++i) scaled[i] = weigh(z[i]);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kOctet; ++i) scaled[i] = weigh.Scaled(z[i]);
+}
+
 // The weights of eight tokens with their fractions, 0 where they are below `lowest` ≥ 1; false when all are 0.
 __device__ __forceinline__ bool WeighOctet(const RowLogits& row, const Weigher& weigh, float lowest, int at, float w[kOctet]) {
   float z[kOctet];
   LoadOctet(row, at, z);
   if (weigh.OutOfReach(LargestOf(z))) return false;
+  ScaleOctet(weigh, z, w);
 #pragma unroll
-  for (int i = 0; i < kOctet; ++i) {
-    const float scaled = weigh.infinite ? weigh(z[i]) : weigh.Scaled(z[i]);
-    w[i] = scaled >= lowest ? scaled : 0.0f;
-  }
+  for (int i = 0; i < kOctet; ++i) w[i] = w[i] >= lowest ? w[i] : 0.0f;
   return true;
 }
 
@@ -140,11 +149,10 @@ __device__ inline void SumSlice(const RowLogits& row, const RowWork& work, int b
   } else {
     EachOctet<false>(row, begin, end, [&](int, const float* z) {
       if (work.weigh.OutOfReach(LargestOf(z))) return;
+      float w[kOctet];
+      ScaleOctet(work.weigh, z, w);
 #pragma unroll
-      for (int i = 0; i < kOctet; ++i) {
-        const float scaled = work.weigh.infinite ? work.weigh(z[i]) : work.weigh.Scaled(z[i]);
-        mine.plain += static_cast<uint64_t>(scaled >= work.lowest ? scaled : 0.0f);
-      }
+      for (int i = 0; i < kOctet; ++i) mine.plain += static_cast<uint64_t>(w[i] >= work.lowest ? w[i] : 0.0f);
     });
     mine.drawn = mine.plain;
   }
@@ -171,8 +179,10 @@ __device__ inline void RaceSlice(const RowLogits& row, const RowWork& work, int 
   uint64_t plain = 0, count = 0;
   for (int base = begin; base < end; base += 16 * kThreads) {  // the same for all threads, so that warps stay together
     const int first = base + 16 * static_cast<int>(threadIdx.x);
+    float w[16];  // with fractions
+    uint32_t words[16];
+    bool races = false;
     if (first < end) {
-      float w[16];  // with fractions
       bool some = false;
 #pragma unroll
       for (int o = 0; o < 2; ++o) {
@@ -194,35 +204,36 @@ __device__ inline void RaceSlice(const RowLogits& row, const RowWork& work, int 
 #pragma unroll
           for (int i = 0; i < 16; ++i) plain += static_cast<uint64_t>(w[i]);
         }
-        if (heaviest > 0.0f && !(0x1p-33f > limit * heaviest)) {
-          uint32_t words[16];
-          ChaCha8Block(work.seed, static_cast<uint32_t>(first) / 16, words);
-          if (limit == Infinity()) {
-            // Nobody has arrived yet: the likely first of these is timed at once, and few logarithms are left to take.
-            float late = 1.0f, weight = 0.0f;
-            uint32_t word = 0;
-#pragma unroll
-            for (int i = 0; i < 16; ++i) {
-              const float time = __uint_as_float(kOneAsBits | ~words[i] >> 9) - 1.0f;
-              if (time * weight <= late * w[i] && w[i] > 0.0f) {
-                late = time;
-                weight = w[i];
-                word = words[i];
-              }
-            }
-            limit = LimitOf(GumbelArrival(word, static_cast<double>(truncf(weight))));
-          }
+        races = heaviest > 0.0f && !(0x1p-33f > limit * heaviest);
+      }
+      if (races) {
+        ChaCha8Block(work.seed, static_cast<uint32_t>(first) / 16, words);
+        if (limit == Infinity()) {
+          // Nobody has arrived yet: the likely first of these is timed at once, and few logarithms are left to take.
+          float late = 1.0f, weight = 0.0f;
+          uint32_t word = 0;
 #pragma unroll
           for (int i = 0; i < 16; ++i) {
-            if (TooLate(words[i], w[i], limit) || !(w[i] > 0.0f)) continue;
-            const Arrival arrival = {GumbelArrival(words[i], static_cast<double>(truncf(w[i]))), static_cast<uint32_t>(first + i)};
-            if (Earlier(arrival, best)) best = arrival;
-            limit = fminf(limit, LimitOf(best.time));
+            const float time = __uint_as_float(kOneAsBits | ~words[i] >> 9) - 1.0f;
+            if (time * weight <= late * w[i] && w[i] > 0.0f) {
+              late = time;
+              weight = w[i];
+              word = words[i];
+            }
           }
+          limit = LimitOf(GumbelArrival(word, static_cast<double>(truncf(weight))));
         }
       }
     }
     limit = __uint_as_float(__reduce_min_sync(kAllLanes, __float_as_uint(limit)));  // positive floats are ordered as integers
+    if (!races) continue;
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      if (TooLate(words[i], w[i], limit) || !(w[i] > 0.0f)) continue;
+      const Arrival arrival = {GumbelArrival(words[i], static_cast<double>(truncf(w[i]))), static_cast<uint32_t>(first + i)};
+      if (Earlier(arrival, best)) best = arrival;
+      limit = fminf(limit, LimitOf(best.time));
+    }
   }
   best = BlockFirst(best, scratch);
   BlockSum2(&plain, &count, scratch);
@@ -247,10 +258,10 @@ __device__ inline void ListSlice(const RowLogits& row, const RowWork& work, int 
     const float largest = LargestOf(z);
     if (work.weigh.OutOfReach(largest) || largest - work.weigh.max < reach) return;
     float w[kOctet];
+    ScaleOctet(work.weigh, z, w);
     uint32_t found = 0;
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
-      w[i] = work.weigh.infinite ? work.weigh(z[i]) : work.weigh.Scaled(z[i]);
       if (total_wanted) {
         total += static_cast<uint64_t>(w[i] >= work.lowest ? w[i] : 0.0f);
         count += w[i] >= work.lowest;
