@@ -8,7 +8,7 @@
 int main() {
   using namespace countermark;
   int wrong = 0, runs = 0;
-  for (uint64_t number = 0; number < (simt::kSanitized ? 3 : 24); ++number) {
+  for (uint64_t number = 0; number < (simt::kSanitized ? 3 : 60); ++number) {
     simt::Options options;
     options.seed = number + 1;
     options.schedule = simt::kSchedules[number % 3];
