@@ -164,12 +164,6 @@ __device__ inline Chosen PlayTournament(const Candidates& candidates, bool trunc
   return {kIdMask - static_cast<uint32_t>(found), kRowMarked, total};
 }
 
-// ⌈top_p·total/2³²⌉, at least 1: the shortest prefix with cumulative·2³² ≥ top_p·total reaches it.
-__device__ inline uint64_t TopPTarget(uint64_t top_p, uint64_t total) {
-  const uint64_t target = static_cast<uint64_t>((static_cast<Uint128>(total) * top_p + 0xFFFFFFFFu) >> 32);
-  return target > 0 ? target : 1;
-}
-
 __device__ inline Chosen FinishList(const RowLogits& row, const RowPlan& plan, const RowWork& work, unsigned long long* list, int capacity,
                                     BlockScratch* scratch, TournamentScratch* field) {
   const RowParameters& p = work.parameters;

@@ -4,7 +4,7 @@
 #ifndef COUNTERMARK_KERNELS_HISTORY_CUH_
 #define COUNTERMARK_KERNELS_HISTORY_CUH_
 
-#include "countermark/mark/scheme.h"
+#include "countermark/mark/window.h"
 #include "kernels/device.cuh"
 #include "kernels/request_table.h"
 
@@ -26,20 +26,6 @@ __device__ __forceinline__ SlotMemory MemoryOf(const RequestTable& table, int32_
           table.seen + at * static_cast<int64_t>(table.seen_size), table.max_length, table.seen_size - 1};
 }
 
-// Mixes a window's tokens with the slot's secret salt (finaliser of MurmurHash3 after each token).
-__device__ inline uint32_t HashWindow(const uint32_t* window, int h, uint64_t salt) {
-  uint64_t x = salt;
-  for (int i = 0; i < h; ++i) {
-    x ^= window[i];
-    x ^= x >> 33;
-    x *= 0xFF51AFD7ED558CCDull;
-    x ^= x >> 33;
-    x *= 0xC4CEB9FE1A85EC53ull;
-    x ^= x >> 33;
-  }
-  return static_cast<uint32_t>(x);
-}
-
 __device__ inline bool SameWindow(const uint32_t* a, const uint32_t* b, int h) {
   for (int i = 0; i < h; ++i) {
     if (a[i] != b[i]) return false;
@@ -50,7 +36,7 @@ __device__ inline bool SameWindow(const uint32_t* a, const uint32_t* b, int h) {
 // Whether `window` stood before one of the slot's committed positions.
 __device__ inline bool WindowStood(const SlotMemory& memory, const uint32_t* window) {
   const int h = memory.slot->record.window;
-  for (uint32_t i = HashWindow(window, h, memory.slot->record.window_salt) & memory.seen_mask;; i = (i + 1) & memory.seen_mask) {
+  for (uint32_t i = static_cast<uint32_t>(HashWindow(window, h, memory.slot->record.window_salt)) & memory.seen_mask;; i = (i + 1) & memory.seen_mask) {
     const uint32_t entry = memory.seen[i];
     if (entry == 0) return false;
     if (SameWindow(memory.tokens + (entry - 1) - h, window, h)) return true;
@@ -62,7 +48,7 @@ __device__ inline bool WindowStood(const SlotMemory& memory, const uint32_t* win
 __device__ inline void NoteWindow(const SlotMemory& memory, uint32_t position) {
   const int h = memory.slot->record.window;
   const uint32_t* window = memory.tokens + position - h;
-  for (uint32_t i = HashWindow(window, h, memory.slot->record.window_salt) & memory.seen_mask;; i = (i + 1) & memory.seen_mask) {
+  for (uint32_t i = static_cast<uint32_t>(HashWindow(window, h, memory.slot->record.window_salt)) & memory.seen_mask;; i = (i + 1) & memory.seen_mask) {
     const uint32_t entry = atomicCAS(&memory.seen[i], 0u, position + 1);
     if (entry == 0) return;
     if (SameWindow(memory.tokens + (entry - 1) - h, window, h)) {

@@ -163,13 +163,6 @@ __device__ __forceinline__ uint32_t IdOf(uint64_t key) { return kIdMask - (stati
 // The least key of weight ≥ `weight`, whatever the id.
 __device__ __forceinline__ uint64_t LeastKeyOf(float weight) { return static_cast<uint64_t>(__float_as_uint(weight) - kOneAsBits) << 24; }
 
-// The smallest float that is not below the integer `value` ≤ 2⁴⁰: weights are floats, so w ≥ value just when w ≥ this.
-__device__ __forceinline__ float NotBelow(uint64_t value) {
-  float f = static_cast<float>(value);
-  if (static_cast<double>(f) < static_cast<double>(value)) f = __uint_as_float(__float_as_uint(f) + 1);
-  return f;
-}
-
 }  // namespace countermark
 
 #endif  // COUNTERMARK_KERNELS_ROW_CUH_

@@ -4,7 +4,7 @@
 // cudaErrorInvalidValue (a null pointer, a size out of range), or the launch's own error. Nothing is allocated and no stream is waited for, so
 // that calls can be captured in a CUDA graph. One table and one workspace belong to one stream at a time.
 //
-//   RequestTable table;  Workspace space;                   // allocated once: TableBytes, WorkspaceBytes
+//   RequestTable table;  Workspace space;                   // allocated once (countermark_workspace_bytes)
 //   SampleBatch batch = {slots, rows, logits, kBfloat16, stride, columns, …};
 //   cudaError_t error = countermark_launch_sample(table, space, batch, stream);
 //

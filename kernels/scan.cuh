@@ -74,13 +74,6 @@ __device__ __forceinline__ float ScanOctets(const RowLogits& row, int begin, int
     Unpack({{most, 0, 0, 0}, {}}, row.type, z);
     take(z[0]);
     take(z[1]);
-    if (nan) {  // what is there beside NaN
-      max = -Infinity();
-      for (int again = begin + kOctet * static_cast<int>(threadIdx.x); again < at; again += kStride) {
-        LoadOctet(row, again, z);
-        max = fmaxf(max, LargestOf(z));
-      }
-    }
   }
   for (; at < end; at += kStride) {  // a last octet that is not whole, or a row that is not aligned
     float z[kOctet];

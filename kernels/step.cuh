@@ -31,7 +31,7 @@ struct RowPlan {
   uint32_t cause;               // kRowMarked: to be marked if the row allows
   uint32_t action;              // BiasAction
   int32_t slot;                 // −1: none
-  uint32_t located, scanned, chosen;  // arrivals
+  uint32_t scanned, chosen;     // arrivals
   uint32_t listed;              // candidates found, whether or not there was room to write them down
   uint32_t candidates;          // tokens of weight, where nothing truncates
   unsigned long long total;     // weight of all tokens

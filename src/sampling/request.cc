@@ -5,6 +5,8 @@
 #include <iterator>
 #include <string>
 
+#include "countermark/mark/window.h"
+
 namespace countermark {
 
 const char* CauseName(Cause cause) {
@@ -38,20 +40,6 @@ uint64_t Salt() {
     return bits;
   }();
   return salt;
-}
-
-// The finaliser of MurmurHash3 after each token.
-uint64_t HashWindow(const uint32_t* window, int h, uint64_t salt) {
-  uint64_t x = salt;
-  for (int i = 0; i < h; ++i) {
-    x ^= window[i];
-    x ^= x >> 33;
-    x *= 0xFF51AFD7ED558CCDull;
-    x ^= x >> 33;
-    x *= 0xC4CEB9FE1A85EC53ull;
-    x ^= x >> 33;
-  }
-  return x;
 }
 
 }  // namespace

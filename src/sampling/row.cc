@@ -19,13 +19,6 @@ constexpr size_t kSlack = 16;        // what the wide stores may write past the 
 constexpr size_t kSortAtOnce = 128;  // so few entries are sorted; more are narrowed first
 constexpr size_t kSample = 64;
 
-// The smallest float that is not below `value`: weights are floats, so w ≥ value just when w ≥ this.
-float NotBelow(uint64_t value) {
-  float f = static_cast<float>(value);
-  if (static_cast<double>(f) < static_cast<double>(value)) f = std::nextafter(f, kInfinity);
-  return f;
-}
-
 // How a prefix of the order (weight descending, id ascending) is measured: in tokens, or in weight.
 struct Measure {
   bool by_count;
@@ -181,11 +174,6 @@ float GuessCut(const Row& row, float max, float scale, const SamplingParameters&
     cut = std::max(cut, static_cast<float>(0.5 * (1.0 - parameters.top_p) * total / others));
   }
   return cut;
-}
-
-// ⌈top_p·total/2³²⌉, at least 1: the shortest prefix with cumulative·2³² ≥ top_p·total reaches it, and holds one token at least.
-uint64_t TopPTarget(uint64_t top_p, uint64_t total) {
-  return std::max<uint64_t>(1, static_cast<uint64_t>((static_cast<Uint128>(total) * top_p + 0xFFFFFFFFu) >> 32));
 }
 
 }  // namespace

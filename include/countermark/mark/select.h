@@ -28,6 +28,12 @@ COUNTERMARK_HD inline bool TopPReached(uint64_t cumulative, uint64_t total, uint
   return static_cast<Uint128>(cumulative) << 32 >= static_cast<Uint128>(total) * threshold;
 }
 
+// ⌈threshold·total/2³²⌉, at least 1: a cumulative weight has reached top-p just when it is not less than this.
+COUNTERMARK_HD inline uint64_t TopPTarget(uint64_t threshold, uint64_t total) {
+  const uint64_t target = static_cast<uint64_t>((static_cast<Uint128>(total) * threshold + 0xFFFFFFFFu) >> 32);
+  return target > 0 ? target : 1;
+}
+
 // Min-p keeps a token when w·2³² ≥ threshold·w_max.
 COUNTERMARK_HD inline bool MinPKeeps(uint64_t weight, uint64_t max_weight, uint64_t threshold) {
   return static_cast<Uint128>(weight) << 32 >= static_cast<Uint128>(max_weight) * threshold;

@@ -49,6 +49,18 @@ COUNTERMARK_HD inline float WeightAsFloat(float z, float max, float scale) {
   return std::truncf(scaled);
 }
 
+// The smallest float that is not below the integer `value` ≤ 2⁴⁰: weights are floats, so w ≥ value just when w ≥ this.
+COUNTERMARK_HD inline float NotBelow(uint64_t value) {
+  float f = static_cast<float>(value);
+  if (static_cast<double>(f) < static_cast<double>(value)) {  // rounded down: the next one
+    uint32_t bits;
+    std::memcpy(&bits, &f, sizeof bits);
+    ++bits;
+    std::memcpy(&f, &bits, sizeof f);
+  }
+  return f;
+}
+
 COUNTERMARK_HD inline uint64_t Weight(float z, float max, float scale) {
   return static_cast<uint64_t>(WeightAsFloat(z, max, scale));
 }

@@ -23,6 +23,21 @@ COUNTERMARK_HD inline void EncodeWindow(Scheme scheme, const uint32_t* window, i
   input[3] = t[2] >> 16 | t[3] << 8;
 }
 
+// A hash of a window's tokens under a secret salt, for tables of windows that have stood: nobody can make windows that collide. No part of the format
+// (MurmurHash3's finaliser after each token).
+COUNTERMARK_HD inline uint64_t HashWindow(const uint32_t* window, int h, uint64_t salt) {
+  uint64_t x = salt;
+  for (int i = 0; i < h; ++i) {
+    x ^= window[i];
+    x ^= x >> 33;
+    x *= 0xFF51AFD7ED558CCDull;
+    x ^= x >> 33;
+    x *= 0xC4CEB9FE1A85EC53ull;
+    x ^= x >> 33;
+  }
+  return x;
+}
+
 }  // namespace countermark
 
 #endif  // COUNTERMARK_MARK_WINDOW_H_
