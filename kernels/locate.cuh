@@ -89,8 +89,8 @@ __device__ inline uint32_t Locate(const RequestTable& table, const SampleBatch& 
   }
   const Scheme scheme = static_cast<Scheme>(record.scheme);
   const int channel = RouteWindow(record.route_key, scheme, window, h, record.channel_weights, record.channels);
-  MarkSeed(record.channel_keys[channel], scheme, window, h, seed);
-  return kRowMarked;
+  MarkSeed(record.channel_keys[channel], scheme, window, h, seed);  // the same work whether or not the channel has a key
+  return (record.plain_channels >> channel & 1) != 0 ? kRowOff : kRowMarked;
 }
 
 // A locating block's whole work: the plan of `row`. `shared`: two words of shared memory.

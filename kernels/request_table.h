@@ -48,7 +48,8 @@ struct alignas(16) SlotRecord {
   uint8_t channels;              // 1…4
   uint8_t green;                 // partition: G
   uint8_t layers;                // tournament: m
-  uint8_t reserved[6];
+  uint8_t plain_channels;        // bit c: channel c has no key in this request; its windows are drawn plainly and counted as off
+  uint8_t reserved[5];
 };
 
 // What a call said of the next tokens of a slot, until they are committed.

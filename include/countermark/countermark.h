@@ -36,7 +36,8 @@
  *     counted; no call fails for it unless its whole batch cannot be read.
  *  7. Given equal logits, a row's token is the same on every device, whatever else is in the batch.
  *  8. The prompt is never committed: only generated tokens are.
- *  9. The account comes from the server's authentication, never from the client.
+ *  9. The account comes from the server's authentication, never from the client. Where that names none, `account` is "": the request is marked in the epoch's base
+ *     channel only, the windows of its other channels are drawn plainly and counted as off, and nobody's account is named for the text. NULL is an error.
  * 10. Masks come before a step, and a position is sampled once: its noise depends on its key and place alone, so that a second choice after a refusal
  *     would lean towards the neighbours of the refused token. A host that must look at the token first passes it to its grammar and, on a refusal, draws by
  *     its own means and commits what it took (counted as forced).
@@ -141,13 +142,13 @@ COUNTERMARK_EXPORT void countermark_hook_free(countermark_hook * hook);
 
 typedef struct countermark_request {
   size_t           struct_size;
-  const char *     account;      /* label; required */
+  const char *     account;      /* label; "": of no account, marked in the base channel only (rule 9). Required */
   const char *     request;      /* label of the request, for the request channel; NULL: "" */
   float            temperature;  /* 0: greedy, if the epoch's low-entropy policy allows it */
   int32_t          top_k;        /* 0: off */
   float            top_p;        /* 1: off */
   float            min_p;        /* 0: off */
-  int32_t          seeded;       /* nonzero: plain draws repeat for this account and seed */
+  int32_t          seeded;       /* nonzero: plain draws repeat for this account and seed, those of requests without an account among themselves */
   uint64_t         seed;
   const uint32_t * prompt;       /* for requests that the floor policy changes: the same prompt gets the same draws; may be NULL */
   size_t           prompt_size;

@@ -49,7 +49,7 @@ COUNTERMARK_API uint32_t countermark_llama_vocabulary(const countermark_llama_ho
 
 typedef struct countermark_llama_options {
     size_t       struct_size;  /* set by countermark_llama_default_options */
-    const char * account;      /* label of a registered account; required */
+    const char * account;      /* label of a registered account; "": of none, marked in the base channel only. NULL is an error */
     const char * request;      /* label of the request, for the request channel; NULL: "" */
     float        temperature;  /* 0: greedy, if the epoch's low-entropy policy allows it */
     int32_t      top_k;        /* 0: off */

@@ -28,12 +28,13 @@ from countermark.errors import (
     UnknownAccountError,
     WrongEpochError,
 )
-from countermark.hook import CAUSES, CPU, NO_TOKEN, Hook, Metrics, Step, open_hook
+from countermark.hook import BASE_ONLY, CAUSES, CPU, NO_TOKEN, Hook, Metrics, Step, open_hook
 from countermark.report import Report, Verification
 
 __version__ = _version()
 
 __all__ = [
+    "BASE_ONLY",
     "CAUSES",
     "CPU",
     "NO_TOKEN",

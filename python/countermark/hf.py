@@ -120,7 +120,7 @@ class MarkLogitsProcessor(LogitsProcessor):  # type: ignore[misc,unused-ignore]
         pad_token_id: int | None = None,
         strict: bool = True,
     ) -> None:
-        """accounts: one a row, from your authentication. parameters: of all rows, or one a row. prompts: each row's ids without padding; by default those of the first
+        """accounts: one a row, from your authentication (countermark.BASE_ONLY where that names none). parameters: of all rows, or one a row. prompts: each row's ids without padding; by default those of the first
         call, less leading pad_token_id. eos_token_ids: after one of them a row is over, and what follows is padding. strict: see Hook.begin.
         """
         rows = len(accounts)
@@ -296,7 +296,7 @@ def generate_marked(
 ) -> list[Answer]:
     """Generates marked answers in one batch, padded on the left; num_return_sequences answers a prompt, one after another.
 
-    prompts: texts, or chats (sequences of {"role": …, "content": …}) for the tokenizer's chat template. account, or accounts, one a prompt: from your authentication.
+    prompts: texts, or chats (sequences of {"role": …, "content": …}) for the tokenizer's chat template. account, or accounts, one a prompt: from your authentication (countermark.BASE_ONLY where that names none).
     requests: labels for the request channel, one a prompt. seed: answer i of all draws plainly from seed + i, whatever else is in the batch; None: fresh randomness. strict:
     see Hook.begin. generation: what model.generate takes (do_sample, temperature, top_k, top_p, min_p, max_new_tokens, penalties, logits_processor, …); what neither it nor
     the model's own config says is transformers' default, do_sample False among them.

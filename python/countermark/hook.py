@@ -31,6 +31,9 @@ Array: TypeAlias = Any
 CAUSES = ("marked", "start", "greedy", "repeated_window", "forced", "tail", "fault", "off")
 """What became of a token, in the order of the C interface's countermark_cause."""
 
+BASE_ONLY = ""
+"""The account of a request whose authentication names none: marked in the base channel only; windows of other channels are drawn plainly and counted as off."""
+
 CPU = -1
 NO_TOKEN = -1
 
@@ -167,7 +170,7 @@ class Hook:
     ) -> bool:
         """A slot starts anew; what it held is wiped. True if the request is marked.
 
-        account: from the server's authentication, never from the client. request: a label for the request channel. temperature 0: greedy, if the
+        account: from the server's authentication, never from the client; BASE_ONLY where that names none. request: a label for the request channel. temperature 0: greedy, if the
         epoch's low-entropy policy allows it. top_k 0, top_p 1, min_p 0: off. seed: plain draws repeat for this account and seed. prompt: its ids; the floor
         policy gives the same prompt the same draws.
 

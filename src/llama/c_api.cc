@@ -87,6 +87,7 @@ llama_sampler* countermark_llama_sampler_init(const countermark_llama_hook* hook
         }
         countermark::RequestOptions request;
         request.account = options->account;
+        request.base_only = request.account.empty();
         request.request = options->request ? options->request : "";
         request.parameters = {options->temperature, options->top_k, options->top_p, options->min_p};
         if (options->seeded) request.seed = options->seed;

@@ -1,6 +1,7 @@
 #include "countermark/sampling/hook.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -36,9 +37,15 @@ struct KeyWords {
   KeyWords& operator=(const KeyWords&) = delete;
 };
 
+// What the plain draws of requests without an account come from. A key of its own under the epoch's, which is never revealed: the base key may be, and then
+// whoever had it could foretell these draws. No label of the format begins with "sampling", so it is no account's, and nothing is marked with it.
+Secret32 BaseOnlyKey(const Secret32& epoch_key) { return DeriveKey(epoch_key, {"sampling", "base-only"}); }
+
+constexpr std::array<uint8_t, Secret32::kSize> kNoKey = {};
+
 // The draws of a floored request: from its account's key, its prompt and its parameters, so that a request which asked for no randomness
 // still gets the same answer every time. Where the prompt is not known, nobody can tell the same request from another: see Begin.
-Secret32 FlooredSamplingKey(const Secret32& account_key, const RequestOptions& options) {
+Secret32 FlooredSamplingKey(const Secret32& noise_key, const RequestOptions& options) {
   std::string seen;
   for (uint32_t token : options.prompt) {
     for (int b = 0; b < 4; ++b) seen.push_back(static_cast<char>(token >> (8 * b) & 0xFF));
@@ -46,7 +53,7 @@ Secret32 FlooredSamplingKey(const Secret32& account_key, const RequestOptions& o
   const SamplingParameters& p = options.parameters;
   seen += "|" + std::to_string(p.temperature) + "|" + std::to_string(p.top_k) + "|" + std::to_string(p.top_p) + "|" + std::to_string(p.min_p);
   const Digest32 digest = Sha256(seen);
-  return DeriveKey(account_key, {"sampling", "floor", HexEncode(digest)});
+  return DeriveKey(noise_key, {"sampling", "floor", HexEncode(digest)});
 }
 
 uint64_t NextHookId() {
@@ -65,7 +72,8 @@ struct Hook::Position {
 };
 
 Hook::Hook(EpochKeys keys, const HookOptions& options)
-    : id_(NextHookId()), keys_(std::move(keys)), options_(options), red_factor_(RedFactor(keys_.record.mark.delta)), base_(keys_.Base()), route_(keys_.Route()) {
+    : id_(NextHookId()), keys_(std::move(keys)), options_(options), red_factor_(RedFactor(keys_.record.mark.delta)), base_(keys_.Base()), route_(keys_.Route()),
+      base_only_(BaseOnlyKey(keys_.epoch_key)) {
   for (const ChannelSpec& channel : keys_.record.channels) weights_.push_back(channel.weight);
 }
 
@@ -81,6 +89,13 @@ absl::StatusOr<Hook> Hook::Create(EpochKeys keys, const HookOptions& options) {
 }
 
 absl::StatusOr<Request> Hook::Begin(const RequestOptions& options) const {
+  if (options.base_only) {
+    if (!options.account.empty()) {
+      return absl::InvalidArgumentError("the request is of account '" + options.account + "' and base_only, and can be one of these");
+    }
+    return BeginWith(options, base_only_, nullptr);
+  }
+  if (options.account.empty()) return absl::InvalidArgumentError("the request names no account; one that is to be marked in the base channel alone says so by base_only");
   if (options_.require_registered_accounts && !keys_.HasAccount(options.account)) {
     return absl::NotFoundError("unknown account '" + options.account + "' in epoch '" + keys_.record.epoch +
                                "'; register it with watermark-keys account add");
@@ -89,11 +104,16 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options) const {
 }
 
 absl::StatusOr<Request> Hook::Begin(const RequestOptions& options, const Secret32& account_key) const {
+  if (options.base_only) return absl::InvalidArgumentError("a request that is base_only has no account's key");
+  return BeginWith(options, account_key, &account_key);
+}
+
+absl::StatusOr<Request> Hook::BeginWith(const RequestOptions& options, const Secret32& noise_key, const Secret32* account_key) const {
   CM_ASSIGN_OR_RETURN(const PolicyOutcome policy,
                       ApplyLowEntropyPolicy(options.parameters, keys_.record.low_entropy, options_.floor));
   const Secret32 sampling_key =
-      policy.floored && !options.prompt.empty() ? FlooredSamplingKey(account_key, options)
-      : options.seed   ? DeriveKey(account_key, {"sampling", "seed", std::to_string(*options.seed)})
+      policy.floored && !options.prompt.empty() ? FlooredSamplingKey(noise_key, options)
+      : options.seed   ? DeriveKey(noise_key, {"sampling", "seed", std::to_string(*options.seed)})
                        : Secret32::Random();
   Request request(keys_.record.mark.window, sampling_key);
   request.hook_ = id_;
@@ -102,10 +122,13 @@ absl::StatusOr<Request> Hook::Begin(const RequestOptions& options, const Secret3
   for (const ChannelSpec& channel : keys_.record.channels) {
     if (channel.name == "base") {
       request.channel_keys_.push_back(base_);
+    } else if (account_key == nullptr) {
+      request.plain_channels_ |= 1u << request.channel_keys_.size();
+      request.channel_keys_.emplace_back(std::span(kNoKey));
     } else if (channel.name == "account") {
-      request.channel_keys_.push_back(account_key);
+      request.channel_keys_.push_back(*account_key);
     } else {
-      request.channel_keys_.push_back(DeriveRequestKey(account_key, options.request));
+      request.channel_keys_.push_back(DeriveRequestKey(*account_key, options.request));
     }
   }
   return request;
@@ -132,10 +155,13 @@ Hook::Position Hook::Locate(const Request& request) const {
   } else {
     const MarkParameters& mark = keys_.record.mark;
     const uint32_t* window = request.Window();
-    position.channel = RouteWindow(KeyWords(route_).words, mark.scheme, window, mark.window, weights_.data(),
-                                   static_cast<int>(weights_.size()));
-    const KeyWords key(request.channel_keys_[static_cast<size_t>(position.channel)]);
+    const int channel = RouteWindow(KeyWords(route_).words, mark.scheme, window, mark.window, weights_.data(), static_cast<int>(weights_.size()));
+    // The same work whether or not the channel has a key.
+    const KeyWords key(request.channel_keys_[static_cast<size_t>(channel)]);
     MarkSeed(key.words, mark.scheme, window, mark.window, position.seed);
+    const bool plain = (request.plain_channels_ >> channel & 1) != 0;
+    position.cause = plain ? Cause::kOff : Cause::kMarked;
+    position.channel = plain ? -1 : channel;
   }
   return position;
 }

@@ -17,6 +17,8 @@ namespace countermark {
 struct RequestAccess {
   // One a channel, in the epoch's order.
   static std::span<const Secret32> ChannelKeys(const Request& request) { return request.channel_keys_; }
+  // Bit c: channel c has no key in this request, and its windows are drawn plainly.
+  static uint32_t PlainChannels(const Request& request) { return request.plain_channels_; }
   // Of the plain draws.
   static const Secret32& SamplingKey(const Request& request) { return request.sampling_key_; }
   // A request without keys of its own, that no hook chooses for: its tokens, windows and counters are kept like any other's.

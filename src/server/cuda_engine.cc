@@ -56,6 +56,7 @@ void FillRecord(const BegunRequest& begun, const EngineShape& shape, SlotRecord*
   record->candidates = RequestAccess::Options(hook).tournament_candidates;
   const std::span<const Secret32> keys = RequestAccess::ChannelKeys(begun.request);
   record->channels = static_cast<uint8_t>(keys.size());
+  record->plain_channels = static_cast<uint8_t>(RequestAccess::PlainChannels(begun.request));
   for (size_t c = 0; c < keys.size(); ++c) {
     LoadKey(keys[c], record->channel_keys[c]);
     record->channel_weights[c] = RequestAccess::ChannelWeights(hook)[c];

@@ -218,7 +218,8 @@ absl::Status TestSteps(Scheme scheme, int device) {
   const SamplingParameters parameters[kSlots] = {{1.0f, 0, 1.0, 0}, {0.8f, 0, 0.9, 0}, {1.2f, 40, 1.0, 0.01}, {0.9f, 20, 0.8, 0}};
   for (int s = 0; s < kSlots; ++s) {
     RequestOptions options;
-    options.account = "account";
+    options.base_only = s == 1;
+    if (!options.base_only) options.account = "account";
     options.request = std::to_string(s);
     options.parameters = parameters[s];
     options.seed = 1;

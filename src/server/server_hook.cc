@@ -133,6 +133,7 @@ Answer ServerHook::Begin(int32_t slot, const countermark_request& asked, void* s
   if (asked.prompt == nullptr && asked.prompt_size != 0) return {COUNTERMARK_INVALID_ARGUMENT, "prompt is null, and prompt_size is not 0"};
   RequestOptions request;
   request.account = asked.account;
+  request.base_only = request.account.empty();
   if (asked.request != nullptr) request.request = asked.request;
   request.parameters = {asked.temperature, asked.top_k, asked.top_p, asked.min_p};
   if (asked.seeded != 0) request.seed = asked.seed;
@@ -149,13 +150,18 @@ Answer ServerHook::Begin(int32_t slot, const countermark_request& asked, void* s
     if (why.status == COUNTERMARK_WRONG_EPOCH) ++ended_epochs_;
     return why;
   }
-  const absl::StatusOr<Secret32> account_key = (*epoch)->accounts.KeyOf(request.account);
-  if (!account_key.ok()) {
-    Answer why = BeginFaulty(slot, request, stream, {COUNTERMARK_UNKNOWN_ACCOUNT, std::string(account_key.status().message())});
-    if (why.status == COUNTERMARK_UNKNOWN_ACCOUNT) ++unknown_accounts_;
-    return why;
+  absl::StatusOr<Request> begun = absl::UnknownError("not begun");
+  if (request.base_only) {
+    begun = (*epoch)->hook.Begin(request);
+  } else {
+    const absl::StatusOr<Secret32> account_key = (*epoch)->accounts.KeyOf(request.account);
+    if (!account_key.ok()) {
+      Answer why = BeginFaulty(slot, request, stream, {COUNTERMARK_UNKNOWN_ACCOUNT, std::string(account_key.status().message())});
+      if (why.status == COUNTERMARK_UNKNOWN_ACCOUNT) ++unknown_accounts_;
+      return why;
+    }
+    begun = (*epoch)->hook.Begin(request, *account_key);
   }
-  absl::StatusOr<Request> begun = (*epoch)->hook.Begin(request, *account_key);
   if (!begun.ok()) {
     if (absl::IsPermissionDenied(begun.status())) return {COUNTERMARK_POLICY, std::string(begun.status().message())};
     return AnswerOf(begun.status());

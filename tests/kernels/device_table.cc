@@ -47,6 +47,7 @@ SlotRecord RecordOf(const Hook& hook, const Request& request, SlotState state) {
   r.scheme = static_cast<uint8_t>(mark.scheme);
   r.window = static_cast<uint8_t>(mark.window);
   r.channels = static_cast<uint8_t>(c);
+  r.plain_channels = static_cast<uint8_t>(RequestAccess::PlainChannels(request));
   r.green = static_cast<uint8_t>(mark.green);
   r.layers = static_cast<uint8_t>(mark.layers);
   return r;

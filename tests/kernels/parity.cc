@@ -196,7 +196,8 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
   for (int32_t r = 0; r < rows; ++r) {
     const Hook& hook = hooks[dice.Below(hooks.size())];
     RequestOptions options;
-    options.account = dice.OneIn(2) ? "org-1" : "org-2";
+    options.base_only = dice.OneIn(4);
+    if (!options.base_only) options.account = dice.OneIn(2) ? "org-1" : "org-2";
     options.request = std::to_string(r);
     options.parameters = MakeParameters(&dice, vocabulary);
     options.seed = dice.Below(1000);
@@ -213,7 +214,7 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
     std::ostringstream told;
     const SamplingParameters& p = options.parameters;
     told << SchemeName(hook.record().mark.scheme) << " h=" << hook.record().mark.window << " T=" << p.temperature << " k=" << p.top_k << " p=" << p.top_p
-         << " min-p=" << p.min_p << " length=" << history.size() << " M=" << RequestAccess::Options(hook).tournament_candidates;
+         << " min-p=" << p.min_p << " base-only=" << options.base_only << " length=" << history.size() << " M=" << RequestAccess::Options(hook).tournament_candidates;
     cases.push_back({&hook, std::move(request), state, told.str()});
     slots.push_back(r);
   }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import countermark
-from fixture import FixedEpoch, marked_ids, rows
+from fixture import ACCOUNTS, FixedEpoch, marked_ids, rows
 
 
 @pytest.fixture(scope="module", params=["gumbel", "tournament", "partition"])
@@ -120,6 +120,20 @@ def test_an_unknown_account_is_refused_or_counted(gumbel):
             hook.sample([0], row)
         metrics = hook.metrics()
         assert metrics.marked == 0 and metrics.fault == 10 and metrics.unknown_accounts == 2
+
+
+def test_no_account_is_the_base_channel_alone(epoch, tmp_path):
+    assert countermark.BASE_ONLY == ""
+    z = rows(200)
+    tokens, causes = epoch.reference_tokens(tmp_path, z, countermark.BASE_ONLY, 7)
+    assert causes.count("off") > 50 and causes.count("marked") > 50
+    with epoch.hook() as hook:
+        assert hook.begin(0, account=countermark.BASE_ONLY, seed=7)
+        assert [int(hook.sample([0], row).tokens[0]) for row in z] == tokens
+        assert hook.request_counters(0) == {c: causes.count(c) for c in countermark.CAUSES}
+        ids = [i for seed in range(8) for i in marked_ids(hook, countermark.BASE_ONLY, 150, seed=seed)]
+    result = countermark.Detector(epoch.epoch_keys(), accounts=[*ACCOUNTS, *(f"candidate-{i}" for i in range(200))]).detect([ids])
+    assert result.pooled.log10_p < -12 and result.pooled.best_account.log10_p_adjusted > -6
 
 
 def test_policies(tmp_path):

@@ -51,13 +51,14 @@ absl::Status WriteEpoch(const std::string& folder, const std::string& vocabulary
 absl::Status PrintTokens(char** argv) {
   CM_ASSIGN_OR_RETURN(EpochKeys keys, ReadExport(argv[0]));
   const size_t vocabulary = keys.record.vocabulary;
-  keys.accounts = {argv[2]};  // an export does not say who is registered
+  if (*argv[2] != '\0') keys.accounts = {argv[2]};  // an export does not say who is registered
   CM_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(argv[1], size_t{1} << 30));
   std::vector<float> logits(bytes.size() / sizeof(float));
   std::memcpy(logits.data(), bytes.data(), logits.size() * sizeof(float));
   CM_ASSIGN_OR_RETURN(const Hook hook, Hook::Create(std::move(keys)));
   RequestOptions options;
   options.account = argv[2];
+  options.base_only = options.account.empty();
   options.seed = std::strtoull(argv[3], nullptr, 10);
   options.parameters = {std::strtof(argv[4], nullptr), std::atoi(argv[5]), std::strtof(argv[6], nullptr), std::strtof(argv[7], nullptr)};
   CM_ASSIGN_OR_RETURN(Request request, hook.Begin(options));

@@ -18,15 +18,16 @@ TEST_P(BiasParity, SameLogitsAndCounts) {
   Serving server(epoch);
   const Hook hook = ReferenceHook(epoch);
   RowScratch scratch;
-  const Asked asked[] = {{.temperature = 0.8f, .top_p = 0.95f, .seed = 1}, {.temperature = 1.3f, .seed = 2}, {.temperature = 0.0f}};
+  const Asked asked[] = {{.temperature = 0.8f, .top_p = 0.95f, .seed = 1}, {.temperature = 1.3f, .seed = 2}, {.temperature = 0.0f}, {.temperature = 0.8f, .top_p = 0.95f, .seed = 1}};
   std::vector<Request> requests;
-  for (int s = 0; s < 3; ++s) {
-    ASSERT_EQ(server.Begin(s, "org-1", asked[s]), COUNTERMARK_OK);
-    requests.push_back(*hook.Begin(asked[s].Options("org-1")));
+  for (int s = 0; s < 4; ++s) {
+    const std::string account = s < 3 ? "org-1" : "";  // the last: of no account
+    ASSERT_EQ(server.Begin(s, account, asked[s]), COUNTERMARK_OK);
+    requests.push_back(*hook.Begin(asked[s].Options(account)));
   }
   std::mt19937 random(5);
   for (int step = 0; step < Rounds(120, 8); ++step) {
-    StepInput input{.slots = {2, 0, 1}, .dtype = dtype, .padding = 7};
+    StepInput input{.slots = {2, 0, 3, 1}, .dtype = dtype, .padding = 7};
     for (int32_t s : input.slots) {
       const Request& r = requests[static_cast<size_t>(s)];
       input.logits.push_back(RowAfter(r.size() ? r.tokens().back() : 100 + static_cast<uint32_t>(s), kVocabulary, 2));
@@ -34,7 +35,7 @@ TEST_P(BiasParity, SameLogitsAndCounts) {
     if (step % 10 == 9) input.logits[1][7] = std::numeric_limits<float>::quiet_NaN();
     const Rows rows = server.Bias(input);
     ASSERT_EQ(rows.status, COUNTERMARK_OK) << server.message();
-    for (size_t r = 0; r < 3; ++r) {
+    for (size_t r = 0; r < 4; ++r) {
       Request& request = requests[static_cast<size_t>(input.slots[r])];
       std::vector<float> z = AsStored(input.logits[r], dtype);
       z.resize(kVocabulary + 7, 0.0f);

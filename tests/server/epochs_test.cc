@@ -174,6 +174,26 @@ TEST(Epochs, EndedOrOfAnotherKind) {
   }
 }
 
+TEST(Epochs, NoAccountIsTheBaseChannelAlone) {
+  const EpochKeys epoch = MakeEpoch(Scheme::kGumbel, kVocabulary);
+  Serving server(epoch);
+  ASSERT_EQ(server.Begin(0, "", {.seed = 1}), COUNTERMARK_OK) << server.message();
+  ASSERT_EQ(server.Begin(1, "org-1", {.seed = 1}), COUNTERMARK_OK);
+  const int steps = Rounds(400, 24);
+  for (int i = 0; i < steps; ++i) {
+    const std::vector<float> z = RowAfter(static_cast<uint32_t>(i), kVocabulary, 1);
+    server.Sample({.slots = {0, 1}, .logits = {z, z}, .commit = true});
+  }
+  const std::vector<uint64_t> nobodys = server.Counters(0), someones = server.Counters(1);
+  EXPECT_GT(nobodys[COUNTERMARK_OFF], static_cast<uint64_t>(steps) / 5);
+  EXPECT_GT(nobodys[COUNTERMARK_MARKED], static_cast<uint64_t>(steps) / 5);
+  EXPECT_EQ(nobodys[COUNTERMARK_OFF] + nobodys[COUNTERMARK_MARKED] + nobodys[COUNTERMARK_START] + nobodys[COUNTERMARK_REPEATED_WINDOW], static_cast<uint64_t>(steps));
+  EXPECT_EQ(someones[COUNTERMARK_OFF], 0u);
+  EXPECT_EQ(server.Metrics().unknown_accounts, 0u);
+  countermark_request request = countermark_default_request();  // names none: a slip
+  EXPECT_EQ(countermark_begin(server.hook, 2, &request, nullptr), COUNTERMARK_INVALID_ARGUMENT);
+}
+
 TEST(Epochs, UnknownAccount) {
   for (bool greedy : {false, true}) {
     TestKeys keys;

@@ -18,9 +18,12 @@ const Asked kAsked[] = {
     {.request = "d", .temperature = 1.0f, .top_k = 40, .top_p = 0.8f, .min_p = 0.02f, .seed = 4},
     {.request = "e", .temperature = 0.0f, .prompt = {5, 6, 7}},
     {.request = "f", .temperature = 2.5f, .min_p = 0.1f, .seed = 5},
+    {.request = "g", .temperature = 0.9f, .top_p = 0.95f, .seed = 1},
+    {.request = "h", .temperature = 0.0f, .prompt = {5, 6, 7}},
 };
-constexpr int kSlots = 6;
-const char* AccountOf(int slot) { return slot % 2 ? "org-2" : "org-1"; }
+constexpr int kSlots = 8;
+// The last two are of no account: marked in the base channel alone.
+const char* AccountOf(int slot) { return slot >= 6 ? "" : slot % 2 ? "org-2" : "org-1"; }
 
 EpochKeys EpochWith(Scheme scheme, int channels, int window = 2) {
   EpochKeys epoch = MakeEpoch(scheme, kVocabulary);

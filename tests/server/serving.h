@@ -148,6 +148,7 @@ struct Asked {
   RequestOptions Options(const std::string& account) const {
     RequestOptions o;
     o.account = account;
+    o.base_only = account.empty();
     o.request = request;
     o.parameters = {temperature, top_k, top_p, min_p};
     o.seed = seed;

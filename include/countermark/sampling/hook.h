@@ -45,9 +45,11 @@ class Hook {
   // refuses to start. InvalidArgument: a record that does not validate.
   static absl::StatusOr<Hook> Create(EpochKeys keys, const HookOptions& options = {});
 
-  // NotFound: the account is not registered. InvalidArgument, PermissionDenied: the parameters (sampling/parameters.h).
+  // NotFound: the account is not registered. InvalidArgument, PermissionDenied: the parameters (sampling/parameters.h). InvalidArgument: no account, and not
+  // base_only either; or both.
   absl::StatusOr<Request> Begin(const RequestOptions& options) const;
-  // The same for a host that keeps accounts' keys derived: `account_key` is EpochKeys::Account of the label, which the host has seen to be registered.
+  // The same for a host that keeps accounts' keys derived: `account_key` is EpochKeys::Account of the label, which the host has seen to be registered;
+  // a request that is base_only has none, and begins by the function above.
   absl::StatusOr<Request> Begin(const RequestOptions& options, const Secret32& account_key) const;
 
   // The next token. Pure: the state moves in Request::Commit alone. `row` has at least the vocabulary's tokens (rows padded beyond are
@@ -71,6 +73,7 @@ class Hook {
   friend struct RequestAccess;  // src/sampling/request_access.h: what an engine on a device must know
   struct Position;
   Hook(EpochKeys keys, const HookOptions& options);
+  absl::StatusOr<Request> BeginWith(const RequestOptions& options, const Secret32& noise_key, const Secret32* account_key) const;
   absl::Status CheckBegunHere(const Request& request) const;
   Position Locate(const Request& request) const;
   absl::StatusOr<Choice> ChooseMarked(const Request& request, const Position& position, const CandidateSet& set, RowScratch* scratch, uint32_t attempt) const;
@@ -82,6 +85,7 @@ class Hook {
   uint64_t red_factor_;
   std::vector<uint32_t> weights_;  // of the channels
   Secret32 base_, route_;
+  Secret32 base_only_;  // in the place of an account's key for the plain draws of requests that are base_only, and for nothing else
 };
 
 // The known answers every hook is tried on when it is made: pseudorandom function, weights, logarithms, one selection of each scheme.

@@ -25,7 +25,7 @@ enum class Cause : uint8_t {
   kForced,          // one candidate only, or the host put another token in the place of ours
   kTail,            // tournament: drawn plainly beyond the candidates of the tournament
   kFault,           // bad logits: drawn plainly from what was good
-  kOff,             // the operator asked for no mark (--no-mark)
+  kOff,             // the operator asked for no mark (--no-mark), or the window's channel has no key in this request (base_only)
 };
 inline constexpr int kCauses = 8;
 const char* CauseName(Cause cause);  // "marked", "start", …
@@ -38,11 +38,14 @@ struct TokenCounters {
 
 // What a host says of a request when it begins.
 struct RequestOptions {
-  std::string account;                // label; the empty string is an account too, and must be registered like any other
+  std::string account;                // label of a registered account; an empty one, as by a slip, is refused: see base_only
   std::string request;                // label of the request, for the request channel
   SamplingParameters parameters;
   std::optional<uint64_t> seed;       // plain draws repeat for the same account and seed; none: fresh randomness
   std::span<const uint32_t> prompt;   // for floored requests: the same prompt gets the same draws
+  // Nobody's: no account could be told from the request's authentication. It is marked in the base channel alone; windows of the other channels are drawn plainly
+  // and counted as off. `account` must be empty then.
+  bool base_only = false;
 };
 
 // Made by Hook::Begin. Copyable: a host that clones its sampler clones this. Not thread-safe; distinct requests are independent.
@@ -80,7 +83,8 @@ class Request {
   uint64_t hook_ = 0;  // Hook::id_ of the hook that began it
   SamplingParameters parameters_;
   bool floored_ = false;
-  std::vector<Secret32> channel_keys_;  // one a channel of the epoch
+  std::vector<Secret32> channel_keys_;  // one a channel of the epoch; zero where it has none
+  uint32_t plain_channels_ = 0;         // bit c: channel c has no key in this request, and its windows are drawn plainly
   Secret32 sampling_key_;               // of the plain draws
   std::vector<uint32_t> tokens_;
   std::vector<Cause> causes_;
