@@ -14,10 +14,13 @@
     server = "vllm"                                  # vllm | llama | sglang | openai: which routes and fields the API has
 
     [policy]
-    logprobs = "deny"                                # deny | top1 | quantise
+    logprobs = "deny"                                # deny | top1 (the served token's alone) | quantise (five a position, rounded)
+    logprob_step = 0.25                              # what quantise rounds to, in nats
     low_entropy = "floor"                            # floor | deny | allow: as the epoch's record says
     ticket_lifetime_s = 600
     max_body_bytes = 16777216
+    extra_fields = ["priority"]                      # members of requests let through beside those that this version knows; see docs/accounts.md
+    extra_xargs = ["my_plugin"]                      # and of vllm_xargs, of which nothing else is
 
     [defaults]                                       # what the server takes where a request says nothing, if that is below the floor
     temperature = 0.7
@@ -64,6 +67,9 @@ class PolicyConfig:
     low_entropy: LowEntropy = "floor"
     ticket_lifetime_s: int = field(default=600, metadata={"range": (1, 86400)})
     max_body_bytes: int = field(default=16 << 20, metadata={"range": (1024, 1 << 30)})
+    logprob_step: float = field(default=0.25, metadata={"range": (0.01, 10.0)})
+    extra_fields: tuple[str, ...] = ()
+    extra_xargs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,7 @@ class ServingConfig:
     """The whole file; `path` is where it was read."""
 
     path: Path
-    bundles: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = field(default=(), metadata={"paths": True})
     passphrase_file: Path | None = None
     ticket_key_file: Path | None = None
     accounts_file: Path | None = None
@@ -158,14 +164,14 @@ def _table(cls: type[_T], content: Mapping[str, object], file: Path, where: str,
             raise InvalidArgumentError(f"{file}: unknown member '{where}{name}' (known: {', '.join(known)})")
     values: dict[str, Any] = dict(given)
     for name, value in content.items():
-        values[name] = _value(hints[name], value, file, where + name, known[name].metadata.get("range"))
+        values[name] = _value(hints[name], value, file, where + name, known[name].metadata)
     missing = [f.name for f in known.values() if f.name not in values and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise InvalidArgumentError(f"{file}: member '{where}{missing[0]}' is missing")
     return cls(**values)
 
 
-def _value(hint: Any, value: object, file: Path, name: str, limits: tuple[float, float] | None) -> object:
+def _value(hint: Any, value: object, file: Path, name: str, about: Mapping[str, Any]) -> object:
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(a for a in get_args(hint) if a is not types.NoneType)
     if is_dataclass(hint):
@@ -179,13 +185,14 @@ def _value(hint: Any, value: object, file: Path, name: str, limits: tuple[float,
     if get_origin(hint) is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise InvalidArgumentError(f"{file}: {name} is a list of texts")
-        return tuple(os.path.join(glob.escape(str(file.parent)), item) for item in value)
+        return tuple(os.path.join(glob.escape(str(file.parent)), item) for item in value) if about.get("paths") else tuple(value)
     if hint is Path and isinstance(value, str) and value:
         return file.parent / value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is Path or type(value) is not hint or value == "":
         raise InvalidArgumentError(f"{file}: {name} is {'a path' if hint is Path else {str: 'a text', int: 'an integer', float: 'a number'}[hint]}")
-    if limits is not None and not limits[0] <= value <= limits[1]:  # type: ignore[operator]
+    limits = about.get("range")
+    if limits is not None and not limits[0] <= value <= limits[1]:
         raise InvalidArgumentError(f"{file}: {name} = {value}: from {limits[0]} to {limits[1]}")
     return value
