@@ -1,0 +1,594 @@
+"""Marking what vLLM serves: a logits processor for its V1 runner, the sampling step of its V2 runner, one class for both.
+
+    export COUNTERMARK_CONFIG=/etc/countermark/serving.toml
+    vllm serve MODEL --middleware countermark.vllm.AccountMiddleware        # the installed package's entry point brings the processor
+    vllm serve MODEL --logits-processors countermark.vllm:MarkProcessor …   # the same, said aloud: without a configuration this does not start
+
+V1 runner (processors, or VLLM_USE_V2_MODEL_RUNNER=0): the seat after penalties, masks and temperature. The processor truncates by the request's own top-k and top-p, chooses, and
+leaves one logit finite. V2 runner (the default on a GPU): the sampler's own step and the check of drafts are replaced; logits come before temperature, and tokens stay on the device.
+Both are docs/vllm.md. Nothing here stops a step that runs: what cannot be marked goes out unmarked, and is counted.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import os
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import vllm
+from vllm.logger import init_logger
+from vllm.v1.sample.logits_processor.interface import LogitsProcessor as V1LogitsProcessor
+from vllm.v1.sample.logits_processor.interface import MoveDirectionality
+from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor as V2LogitsProcessor
+
+from countermark._core import has_cuda
+from countermark.errors import Error
+from countermark.hook import CPU, NO_TOKEN, Step
+from countermark.serving.config import ENVIRONMENT, ServingConfig
+from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
+from countermark.serving.middleware import AccountMiddleware
+
+__all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
+
+SUPPORTED = ("0.32.0",)
+"""Versions of vLLM whose seats this file was written and tested against."""
+
+TICKET = "countermark"
+"""The member of vllm_xargs, and so of SamplingParams.extra_args, that carries a request's ticket."""
+
+_ASKED = "countermark_asked"  # what a request had asked for, where `validate_params` raised it to the floor
+_NAME = "countermark.vllm:MarkProcessor"
+_NEVER = 0xFFFFFE  # no token has this id: in the place of a draft that must not hold
+_PLACEHOLDER = -1  # asynchronous scheduling's: a token was sampled, and the host has not seen it yet
+
+logger = init_logger("vllm.countermark")
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------------
+
+
+def _is_ours(processor: object) -> bool:
+    return processor is MarkProcessor or (isinstance(processor, str) and processor.replace(".", ":").endswith("countermark:vllm:MarkProcessor"))
+
+
+def _asked_for(vllm_config: Any) -> bool:
+    """Whether the operator wants marks: a configuration is named, or the processor is."""
+    return bool(os.environ.get(ENVIRONMENT)) or any(map(_is_ours, vllm_config.model_config.logits_processors or ()))
+
+
+def _vocabularies(vllm_config: Any) -> Sequence[int]:
+    """The model's counts of its tokens: rows of the embedding, and tokens of the tokenizer, which may be fewer."""
+    counts = [int(vllm_config.model_config.get_vocab_size())]
+    with contextlib.suppress(Exception):
+        from vllm.tokenizers import cached_tokenizer_from_config
+
+        counts.append(len(cached_tokenizer_from_config(vllm_config.model_config)))
+    return tuple(dict.fromkeys(counts))
+
+
+def check_server(vllm_config: Any) -> ServingConfig:
+    """SetupError: this server must not start, since something of it would go out unmarked without anybody's wish, or by two marks at once."""
+    version = vllm.__version__.partition("+")[0]
+    if version not in SUPPORTED:
+        raise SetupError(f"vLLM {version} is not a version that this build knows ({', '.join(SUPPORTED)}): its seats may have moved")
+    model, v2, speculative = vllm_config.model_config, vllm_config.use_v2_model_runner, vllm_config.speculative_config
+    named = sum(map(_is_ours, model.logits_processors or ()))
+    if getattr(vllm_config, "watermark_config", None) is not None:
+        raise SetupError("vLLM's own watermark (--watermark-config) is on: one text takes one mark")
+    if named > 1:
+        raise SetupError(f"--logits-processors names {_NAME} {named} times")
+    if speculative is not None and not v2:
+        raise SetupError("speculative decoding on the V1 runner drops logits processors without a word: everything would be unmarked; use the V2 runner, or --speculative-config off")
+    if speculative is not None and speculative.rejection_sample_method == "synthetic":
+        raise SetupError("rejection_sample_method 'synthetic' accepts drafts by chance: nothing could be marked")
+    if model.is_diffusion:
+        raise SetupError("a diffusion model brings a sampler of its own, which has no seat for a mark")
+    for name in ("enable_trace_replay", "return_sampling_mask"):
+        if getattr(model, name, False):
+            raise SetupError(f"--{name.replace('_', '-')} takes the choice of tokens out of the sampler's hands")
+    if v2 and vllm_config.parallel_config.enable_batch_sharded_sampling:
+        raise SetupError("--enable-batch-sharded-sampling spreads a request's steps over ranks, and its state is in one")
+    try:
+        config = ServingConfig.load()
+    except Error as error:
+        raise SetupError(str(error)) from None
+    if config.policy.low_entropy == "allow" and (model.get_diff_sampling_param() or {}).get("temperature", 1) == 0:
+        raise SetupError("the model's default temperature is 0 and the policy is allow: a request that says nothing would be unmarked")
+    return config
+
+
+def plugin() -> None:
+    """Entry point of vllm.general_plugins: a bad set-up ends `vllm serve` before the model is loaded. The engine checks again."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    if getattr(EngineArgs.create_engine_config, "countermark", False):
+        return
+    create = EngineArgs.create_engine_config
+
+    @functools.wraps(create)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        vllm_config = create(self, *args, **kwargs)
+        if vllm_config.model_config.runner_type != "pooling" and _asked_for(vllm_config):
+            no_core_dumps()
+            try:
+                # The keys are opened to see whether they open, and wiped.
+                check(check_server(vllm_config), vocabularies=lambda: _vocabularies(vllm_config))
+            except SetupError as error:
+                refuse(error)
+        return vllm_config
+
+    checked.countermark = True  # type: ignore[attr-defined]
+    EngineArgs.create_engine_config = checked
+
+
+# ---- the class that vLLM loads ---------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def _front() -> ServingConfig | None:
+    """For the process that answers the API."""
+    return ServingConfig.load() if os.environ.get(ENVIRONMENT) else None
+
+
+_seated: list[weakref.ref[Any]] = []
+
+
+def _takes_seat(vllm_config: Any) -> bool:
+    """One seat an engine: the entry point and --logits-processors may both bring the class."""
+    _seated[:] = [ref for ref in _seated if ref() is not None]
+    if any(ref() is vllm_config for ref in _seated):
+        return False
+    _seated.append(weakref.ref(vllm_config))
+    return True
+
+
+class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,unused-ignore]
+    """What --logits-processors and the entry point name; vLLM makes it, in each rank."""
+
+    def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
+        """where: V1's torch.device; V2's LogitsProcRequestState, and then there is no is_pin_memory."""
+        self._seat: BatchSeat | None = None
+        if not _asked_for(vllm_config):
+            logger.warning("countermark is installed and %s is not set: NOTHING IS MARKED", ENVIRONMENT)
+            return
+        if not _takes_seat(vllm_config):
+            return
+        try:
+            config = check_server(vllm_config)
+            if is_pin_memory is None:
+                from vllm.v1.worker.gpu import model_runner
+
+                sampler, rejection_sampler = marked_samplers(_engine(vllm_config, config, where.device, where.max_num_reqs))
+                # The runner is about to make its samplers by these names.
+                model_runner.Sampler, model_runner.RejectionSampler = sampler, rejection_sampler
+            else:
+                # As many slots again as run: a preempted request keeps its own.
+                self._seat = BatchSeat(_engine(vllm_config, config, where, 2 * vllm_config.scheduler_config.max_num_seqs))
+        except SetupError as error:
+            refuse(error)
+
+    @classmethod
+    def validate_params(cls, sampling_params: Any) -> None:
+        """The low-entropy policy at the engine's front, by whatever route a request came. ValueError: it is refused (400 to the client)."""
+        config = _front()
+        if config is None or config.policy.low_entropy == "allow":
+            return
+        p = sampling_params
+        asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
+        used = asked.floored()
+        if used == asked:
+            return
+        if config.policy.low_entropy == "deny":
+            raise ValueError("this server takes no request below its entropy floor: temperature, top_k, top_p or min_p leave too little choice")
+        p.temperature, p.top_k, p.top_p, p.min_p = used.temperature, used.top_k, used.top_p, used.min_p
+        p.__dict__.pop("sampling_type", None)  # computed once, from the temperature
+        p.extra_args = {**(p.extra_args or {}), _ASKED: [asked.temperature, asked.top_k, asked.top_p, asked.min_p]}
+
+    def is_argmax_invariant(self) -> bool:
+        """V1: after temperature, and out of the way of requests that take the likeliest token."""
+        return True
+
+    def update_state(self, batch_update: Any) -> None:
+        """V1: the batch changes."""
+        if self._seat is not None and batch_update is not None:
+            self._seat.update(batch_update)
+
+    def apply(self, logits: torch.Tensor, ctx: Any = None) -> torch.Tensor:
+        """V1: chooses. V2: nothing, since the sampler does."""
+        if self._seat is not None:
+            self._seat.choose(logits)
+        return logits
+
+    def add_request(self, req_idx: int, sampling_params: Any) -> bool:
+        """V2: not here."""
+        return False
+
+
+def _engine(vllm_config: Any, config: ServingConfig, device: torch.device, slots: int) -> Engine:
+    from vllm.distributed.parallel_state import get_pp_group, get_tensor_model_parallel_rank
+
+    try:
+        first, last = get_tensor_model_parallel_rank() == 0, get_pp_group().is_last_rank
+    except AssertionError:  # no groups: one process
+        first = last = True
+    parallel, speculative = vllm_config.parallel_config, vllm_config.speculative_config
+    on_device = device.type == "cuda" and has_cuda()
+    return Engine(
+        config,
+        server="vllm",
+        vocabularies=lambda: _vocabularies(vllm_config),
+        slots=slots,
+        rows=slots * (1 if speculative is None else speculative.num_speculative_tokens + 1),
+        columns=-(-int(vllm_config.model_config.get_vocab_size()) // 256) * 256,
+        max_length=vllm_config.model_config.max_model_len,
+        device=(device.index or 0) if on_device else CPU,
+        leads=first and last,
+        shared_seed=vllm_config.instance_id if parallel.tensor_parallel_size > 1 else None,
+    )
+
+
+def _step(
+    engine: Engine, slots: Sequence[int] | torch.Tensor, logits: torch.Tensor, *, commit: bool, depths: torch.Tensor | None = None, drafts: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A step of the hook on torch's tensors, on its current stream: tokens, and with drafts how many hold; int32, where the logits are."""
+    logits = logits.detach()
+    if logits.stride(-1) != 1 or logits.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        logits = logits.to(torch.float32).contiguous()
+    here = torch.device("cpu") if engine.hook.device == CPU else logits.device
+
+    def moved(values: Any) -> Any:
+        return None if values is None else torch.as_tensor(values, dtype=torch.int32).to(here)
+
+    out = Step(
+        torch.empty(logits.shape[0], dtype=torch.int32, device=here), None, None, None if depths is None else torch.empty(logits.shape[0], dtype=torch.int32, device=here)
+    )
+    engine.hook.sample(moved(slots), logits.to(here), depths=moved(depths), drafts=moved(drafts), commit=commit, out=out, stream=_stream(here))
+    return out.tokens.to(logits.device), None if out.accepted is None else out.accepted.to(logits.device)
+
+
+def _stream(device: torch.device) -> int:
+    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
+
+
+def _asked(params: Any) -> Sampling | None:
+    """What a request had asked for, if `validate_params` raised it."""
+    given = (params.extra_args or {}).get(_ASKED)
+    if isinstance(given, (list, tuple)) and len(given) == 4 and all(isinstance(x, (int, float)) for x in given):
+        return Sampling(float(given[0]), int(given[1]), float(given[2]), float(given[3]))
+    return None
+
+
+# ---- V1 --------------------------------------------------------------------------------------------------------------------
+
+
+class _Row:
+    """A request in the batch, or one that left it and may come back."""
+
+    __slots__ = ("admission", "child", "chosen", "greedy", "outputs", "params", "prompt", "slot", "tokens")
+
+    def __init__(self, params: Any, prompt: list[int] | None, outputs: list[int], admission: Admission, child: int) -> None:
+        self.params, self.prompt, self.outputs, self.admission, self.child = params, prompt, outputs, admission, child
+        self.greedy = params.temperature < 1e-5
+        self.slot: int | None = None
+        self.tokens: list[int] = []  # committed to the hook
+        self.chosen: int | None = None  # by the last step, and not yet seen in `outputs`
+
+    def emitted(self) -> list[int]:
+        """Output that the hook has not been told of. The list is vLLM's own and grows by itself."""
+        new = self.outputs[len(self.tokens) :]
+        if _PLACEHOLDER in new and not self.greedy:
+            place = new.index(_PLACEHOLDER)
+            # One logit was finite: what was sampled is what was chosen.
+            new = new[:place] if self.chosen is None else [*new[:place], self.chosen]
+        self.chosen = None
+        return new
+
+    def finished(self) -> bool:
+        """Surely so; stop strings and aborts are not seen from here."""
+        p = self.params
+        if p.max_tokens is not None and len(self.tokens) >= p.max_tokens:
+            return True
+        return bool(self.tokens) and (self.tokens[-1] in p.all_stop_token_ids or (not p.ignore_eos and self.tokens[-1] == p.eos_token_id))
+
+
+class BatchSeat:
+    """The hook behind vLLM's V1 batch, whose rows come, go and change places. vLLM takes a preempted request out and puts it back later with its output so far, and throws away
+    what it samples for a prompt that is not wholly read: so tokens are committed when they stand in the output, not when they are chosen.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._hook = engine, engine.hook
+        self._rows: dict[int, _Row] = {}
+        self._left: collections.OrderedDict[int, list[_Row]] = collections.OrderedDict()  # by the identity of their parameters, oldest first
+
+    def update(self, batch: Any) -> None:
+        """Removed, added, moved: vLLM's order. An added request may take the place of one that is not among the removed."""
+        for index in (*batch.removed, *(added[0] for added in batch.added)):
+            if (row := self._rows.pop(index, None)) is not None:
+                self._leave(row)
+        for index, params, prompt, outputs in batch.added:
+            self._rows[index] = self._enter(params, prompt, outputs)
+        for source, target, direction in batch.moved:
+            row, other = self._rows.pop(source, None), self._rows.pop(target, None)
+            if row is not None:
+                self._rows[target] = row
+            if other is not None and direction == MoveDirectionality.SWAP:
+                self._rows[source] = other
+            elif other is not None:
+                self._leave(other)
+
+    def _leave(self, row: _Row) -> None:
+        self._settle([row])
+        if row.finished():
+            self._give_slot(row)
+            return
+        self._left.setdefault(id(row.params), []).append(row)
+        self._left.move_to_end(id(row.params))
+        if len(self._left) > 1 << 14:
+            for old in self._left.popitem(last=False)[1]:
+                self._give_slot(old)
+
+    def _enter(self, params: Any, prompt: list[int] | None, outputs: list[int]) -> _Row:
+        row = self._back(params, prompt, outputs) if outputs else None
+        if row is None:
+            ticket = (params.extra_args or {}).get(TICKET)
+            row = _Row(params, prompt, outputs, self._engine.admit(ticket), self._engine.next_child(ticket))
+        row.outputs = outputs
+        if row.greedy:
+            row.tokens = list(outputs)
+        elif row.slot is None:
+            self._begin(row)
+        elif row.tokens != outputs:
+            self._hook.rebuild(row.slot, outputs)
+            row.tokens = list(outputs)
+        return row
+
+    def _back(self, params: Any, prompt: list[int] | None, outputs: list[int]) -> _Row | None:
+        """The row that left with these parameters, prompt and beginning of an output."""
+        rows = self._left.get(id(params), [])
+        for row in reversed(rows):
+            n = min(len(row.tokens), len(outputs))
+            if row.prompt is prompt and (row.greedy or row.tokens[:n] == outputs[:n]):
+                rows.remove(row)
+                if not rows:
+                    del self._left[id(params)]
+                return row
+        return None
+
+    def _begin(self, row: _Row) -> None:
+        p = row.params
+        asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
+        used = asked if self._engine.low_entropy == "allow" else asked.floored()
+        row.slot = self._take_slot()
+        row.tokens = list(row.outputs)
+        # Logits come divided by the request's temperature, and cut by its min-p.
+        self._engine.begin(
+            row.slot,
+            row.admission,
+            child=row.child,
+            temperature=used.temperature / asked.temperature,
+            top_k=used.top_k,
+            top_p=used.top_p,
+            seed=p.seed,
+            prompt=row.prompt,
+            repeats=_asked(p) or (None if used == asked else asked),
+            committed=row.tokens,
+        )
+
+    def _take_slot(self) -> int:
+        for rows in (*self._left.values(), None):
+            try:
+                return self._hook.take_slots(1)[0]
+            except Error:
+                for row in rows or ():  # the longest gone: if it comes back it is begun anew with what it had
+                    self._give_slot(row)
+        raise AssertionError("there are twice as many slots as rows")
+
+    def _give_slot(self, row: _Row) -> None:
+        if row.slot is not None:
+            self._hook.give_slots([row.slot])
+            row.slot = None
+
+    def _settle(self, rows: Sequence[_Row]) -> None:
+        """Commits what has come into the outputs. The hook counts a token that is not the one it chose as forced."""
+        slots, tokens = [], []
+        for row in rows:
+            new = row.emitted()
+            if len(row.outputs) < len(row.tokens):  # taken back, after a cache that could not be read
+                if row.slot is not None:
+                    self._hook.rollback(row.slot, len(row.tokens) - len(row.outputs))
+                del row.tokens[len(row.outputs) :]
+                continue
+            row.tokens += new
+            if row.greedy:
+                self._engine.count("tokens_greedy", len(new))
+            elif row.slot is not None and len(new) == 1 and self._hook.device == CPU:
+                slots.append(row.slot)
+                tokens += new
+            elif row.slot is not None and new:
+                self._hook.commit(row.slot, new)
+        if slots:
+            self._hook.commit_rows(slots, tokens)
+
+    def choose(self, logits: torch.Tensor) -> None:
+        """Rows of vLLM's batch, in its order, after temperature; what is left of each is one finite logit. Rows of greedy requests are let be: their token is chosen already."""
+        self._settle(list(self._rows.values()))
+        chosen = [(index, row) for index, row in self._rows.items() if not row.greedy and index < logits.shape[0]]
+        if not chosen:
+            return
+        indices = torch.tensor([index for index, _ in chosen], device=logits.device)
+        every = [index for index, _ in chosen] == list(range(logits.shape[0]))
+        tokens, _ = _step(self._engine, [row.slot or 0 for _, row in chosen], logits if every else logits[indices], commit=False)
+        tokens = tokens.to(torch.int64).clamp_(min=0)  # nothing finite: token 0, which the hook has counted as a fault
+        for (_, row), token in zip(chosen, tokens.tolist(), strict=True):
+            row.chosen = token
+        if every:
+            logits.fill_(-torch.inf)
+        else:
+            logits.index_fill_(0, indices, -torch.inf)
+        logits[indices, tokens] = 0
+
+
+# ---- V2 --------------------------------------------------------------------------------------------------------------------
+
+
+class DeviceSeat:
+    """The hook in the V2 runner's sampler. A request's place in the runner's tables is its slot; tokens are committed where they are sampled, on the device and its stream."""
+
+    def __init__(self, engine: Engine, req_states: Any) -> None:
+        self._engine, self._hook, self._states = engine, engine.hook, req_states
+        self._entered: dict[int, tuple[str, int, Sequence[int]]] = {}
+        self._known: collections.OrderedDict[str, tuple[Any, Admission, int]] = collections.OrderedDict()
+        self._running = np.zeros(req_states.max_num_reqs, dtype=bool)
+        # Neither the prompt nor the output of a request that was preempted is given to a sampler: they are seen on their way into the tables.
+        add, remove = req_states.add_request, req_states.remove_request
+
+        def add_request(req_id: str, prompt_len: int, all_token_ids: Sequence[int], *args: Any, **kwargs: Any) -> None:
+            add(req_id, prompt_len, all_token_ids, *args, **kwargs)
+            self._entered[req_states.req_id_to_index[req_id]] = (req_id, prompt_len, all_token_ids)
+
+        def remove_request(req_id: str) -> int | None:
+            index: int | None = remove(req_id)
+            if index is not None and self._running[index]:
+                self._running[index] = False
+                self._hook.end(index, stream=_stream(req_states.device))
+            return index
+
+        req_states.add_request, req_states.remove_request = add_request, remove_request
+
+    def begin(self, index: int, params: Any) -> None:
+        """A request takes its place; one that was preempted comes back with its output."""
+        req_id, prompt_len, tokens = self._entered.pop(index, (None, 0, ()))
+        ticket = (params.extra_args or {}).get(TICKET)
+        known = self._known.pop(req_id, None) if req_id is not None else None
+        committed = list(tokens[prompt_len:])
+        if known is None or known[0] != ticket or not committed:
+            known = (ticket, self._engine.admit(ticket), self._engine.next_child(ticket))
+        if req_id is not None:
+            self._known[req_id] = known
+            if len(self._known) > 16 * len(self._running):
+                self._known.popitem(last=False)
+        self._engine.begin(
+            index,
+            known[1],
+            child=known[2],
+            temperature=params.temperature,
+            top_k=max(params.top_k, 0),
+            top_p=params.top_p,
+            min_p=params.min_p,
+            seed=params.seed,
+            prompt=list(tokens[:prompt_len]) or None,
+            repeats=_asked(params),
+            committed=committed,
+            stream=_stream(self._states.device),
+        )
+        self._running[index] = True
+
+    def sample(
+        self, logits: torch.Tensor, rows: torch.Tensor, requests: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], depths: Any = None, drafts: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits before temperature. rows: each row's slot. requests, lengths: on the host, each request's slot and its tokens. Tokens, and with drafts how many hold."""
+        if not self._running[requests].all():  # the runner's trial run, before any request
+            best = logits.argmax(dim=-1)
+            return best, None if depths is None else torch.ones_like(best)
+        tokens, accepted = _step(self._engine, rows, logits, commit=True, depths=depths, drafts=drafts)
+        for slot in requests[lengths < self._states.prefill_len.np[requests]]:
+            # A prompt that is not wholly read yet: the runner throws its token away.
+            self._hook.rollback(int(slot), 1, stream=_stream(logits.device))
+        return tokens.to(torch.int64).clamp_(min=0), accepted
+
+
+def marked_samplers(engine: Engine) -> tuple[Any, Any]:
+    """The V2 runner's Sampler and RejectionSampler with the hook as their last step."""
+    from vllm.config.model import PROCESSED_LOGPROBS_MODES
+    from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsContext
+    from vllm.v1.worker.gpu.sample.sampler import Sampler
+    from vllm.v1.worker.gpu.spec_decode.rejection_sampler import RejectionSampler
+
+    class MarkedSampler(Sampler):  # type: ignore[misc,unused-ignore]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.seat = DeviceSeat(engine, self.req_states)
+
+        def add_request(self, req_idx: int, sampling_params: Any) -> None:
+            super().add_request(req_idx, sampling_params)
+            self.seat.begin(req_idx, sampling_params)
+
+        def before_temperature(self, logits: torch.Tensor, rows: Any, requests: Any, requests_np: Any, pos: Any, input_ids: Any, depths: Any, lengths: Any) -> torch.Tensor:
+            """Biases, penalties, bad words, the operator's processors and thinking budgets, as apply_sampling_params does them."""
+            if not np.any(self.needs_logits_processing[requests_np]):
+                return logits
+            logits = torch.empty_like(logits, dtype=torch.float32).copy_(logits)
+            context = LogitsContext(
+                expanded_idx_mapping=rows,
+                idx_mapping=requests,
+                idx_mapping_np=requests_np,
+                expanded_local_pos=depths,
+                input_ids=input_ids,
+                pos=pos,
+                seq_lens_upper_bound_np=lengths,
+            )
+            for processor in self.logits_processors:
+                logits = processor.apply(logits, context)
+            self.thinking_budget_state.apply(logits, context)
+            return logits
+
+        def sample(
+            self,
+            logits: torch.Tensor,
+            expanded_idx_mapping: torch.Tensor,
+            idx_mapping: torch.Tensor,
+            idx_mapping_np: Any,
+            pos: torch.Tensor,
+            input_ids: torch.Tensor,
+            expanded_local_pos: torch.Tensor,
+            seq_lens_upper_bound_np: Any,
+            return_logprobs: bool = False,
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            """One row a request."""
+            given = (expanded_idx_mapping, idx_mapping, idx_mapping_np, pos, input_ids, expanded_local_pos, seq_lens_upper_bound_np)
+            ready = self.before_temperature(logits, *given)
+            tokens, _ = self.seat.sample(ready, expanded_idx_mapping, idx_mapping_np, seq_lens_upper_bound_np)
+            if return_logprobs and self.logprobs_mode in PROCESSED_LOGPROBS_MODES:
+                ready = self.apply_sampling_params(logits, *given)
+            return tokens, ready
+
+    class MarkedRejectionSampler(RejectionSampler):  # type: ignore[misc,unused-ignore]
+        def _verify(
+            self,
+            logits: torch.Tensor,
+            draft_logits: Any,
+            draft_sampled: torch.Tensor,
+            pos: torch.Tensor,
+            cu_num_logits: torch.Tensor,
+            idx_mapping: torch.Tensor,
+            idx_mapping_np: Any,
+            expanded_idx_mapping: torch.Tensor,
+            expanded_local_pos: torch.Tensor,
+            seq_lens_upper_bound_np: Any,
+            verify_draft_sampled: torch.Tensor,
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            """Row d of a request follows its d-th draft. What holds are the tokens up to and with the first that is not its draft: those of marked sampling without drafts, so
+            that no residual is drawn and the drafts' own distribution is not looked at."""
+            given = (expanded_idx_mapping, idx_mapping, idx_mapping_np, pos, draft_sampled, expanded_local_pos, seq_lens_upper_bound_np)
+            ready = self.sampler.before_temperature(logits, *given)
+            # vLLM names a row by the token that it follows, the hook by the one that is proposed for it.
+            tokens, accepted = self.sampler.seat.sample(
+                ready, expanded_idx_mapping, idx_mapping_np, seq_lens_upper_bound_np, depths=expanded_local_pos, drafts=torch.roll(verify_draft_sampled, -1).masked_fill(torch.roll(verify_draft_sampled, -1) < 0, _NEVER)
+            )
+            assert accepted is not None
+            places = torch.arange(logits.shape[0], dtype=cu_num_logits.dtype, device=logits.device)
+            request = torch.searchsorted(cu_num_logits[1:].contiguous(), places, right=True)
+            sampled = tokens.new_full((cu_num_logits.shape[0] - 1, self.num_speculative_steps + 1), NO_TOKEN)
+            sampled[request, expanded_local_pos.to(torch.int64)] = tokens
+            if self.sampler.logprobs_mode in PROCESSED_LOGPROBS_MODES:
+                ready = self.sampler.apply_sampling_params(logits, *given)
+            return ready, sampled, accepted[cu_num_logits[:-1].to(torch.int64)]
+
+    return MarkedSampler, MarkedRejectionSampler
