@@ -5,8 +5,11 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
+#include "countermark/keys/derive.h"
 #include "src/base/status_macros.h"
 
 namespace countermark {
@@ -14,19 +17,45 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-struct State {
-  std::shared_ptr<const Hook> hook;
-  RequestOptions options;  // `prompt` is set from the member below when it is needed
-  Request request;
-  std::vector<uint32_t> prompt;
-  bool started = false;  // an apply has been seen: what is accepted now is output
-  std::optional<Choice> choice;  // what apply gave for the next position; accept tells whether the host kept it
-  uint32_t attempt = 0;          // tokens that the host has refused at this position
-  RowScratch scratch;
+// Memory for a row. Of no use to a clone, which gets its own.
+struct Scratch {
+  Scratch() = default;
+  Scratch(const Scratch&) {}
+  Scratch& operator=(const Scratch&) = delete;
+
+  RowScratch row;
   std::vector<float> logits;
   std::vector<uint32_t> ids;
   std::vector<uint32_t> order;  // places of the host's candidates by ascending id, when they do not come so
 };
+
+struct State {
+  std::shared_ptr<const Hook> hook;
+  RequestOptions options;  // `prompt` is set from the member below when it is needed
+  LlamaSeat seat;
+  Request request;
+  std::vector<uint32_t> prompt = {};
+  bool started = false;  // an apply has been seen: what is accepted now is output
+  std::optional<Choice> choice = {};  // what apply gave for the next position; accept tells whether the host kept it
+  uint32_t attempt = 0;          // tokens that the host has refused at this position
+  Scratch scratch = {};
+};
+
+absl::StatusOr<Request> Begin(const Hook& hook, const RequestOptions& options, const LlamaSeat& seat) {
+  return seat.account_key ? hook.Begin(options, *seat.account_key) : hook.Begin(options);
+}
+
+// 64 bits of the prompt, for a request whose draws hang on it.
+uint64_t DigestOf(std::span<const uint32_t> prompt) {
+  std::string bytes;
+  for (const uint32_t token : prompt) {
+    for (int b = 0; b < 4; ++b) bytes.push_back(static_cast<char>(token >> (8 * b) & 0xFF));
+  }
+  const Digest32 digest = Sha256(bytes);
+  uint64_t first = 0;
+  for (size_t b = 0; b < 8; ++b) first |= static_cast<uint64_t>(digest[b]) << (8 * b);
+  return first;
+}
 
 State& StateOf(const llama_sampler* sampler) { return *static_cast<State*>(sampler->ctx); }
 
@@ -41,7 +70,9 @@ void Accept(llama_sampler* sampler, llama_token token) noexcept {
       return;
     }
     const bool ours = s.choice && s.choice->token == static_cast<uint32_t>(token);
-    s.request.Commit(static_cast<uint32_t>(token), ours ? s.choice->cause : Cause::kForced);
+    const Cause cause = ours ? s.choice->cause : Cause::kForced;
+    s.request.Commit(static_cast<uint32_t>(token), cause);
+    if (s.seat.listener) s.seat.listener->Took(s.request.size() - 1, cause);
   } catch (...) {
     // A text with a gap would be marked behind windows that nobody finds: it starts anew after this token.
     (void)s.request.Rollback(s.request.size());
@@ -55,7 +86,7 @@ uint32_t IdOf(const llama_token_data& d) { return static_cast<uint32_t>(d.id); }
 
 // The host's candidates as a row with ascending ids. Hosts hand over the whole vocabulary in order, or what their own truncation left, sorted by
 // logit.
-Row RowOf(const llama_token_data_array& candidates, State* s) {
+Row RowOf(const llama_token_data_array& candidates, const Hook& hook, Scratch* s) {
   const size_t n = candidates.size;
   s->logits.resize(n);
   bool whole = true, ascending = true;
@@ -64,7 +95,7 @@ Row RowOf(const llama_token_data_array& candidates, State* s) {
     whole &= IdOf(candidates.data[i]) == i;
   }
   s->order.clear();
-  if (whole && n >= s->hook->record().vocabulary) return {s->logits.data(), n, nullptr};
+  if (whole && n >= hook.record().vocabulary) return {s->logits.data(), n, nullptr};
   for (size_t i = 1; i < n; ++i) ascending &= IdOf(candidates.data[i - 1]) < IdOf(candidates.data[i]);
   s->ids.resize(n);
   if (!ascending) {
@@ -106,38 +137,41 @@ bool Offers(const Row& row, uint32_t token) {
 void Choose(State& s, llama_token_data_array* candidates) {
   if (!s.started) {
     s.started = true;
-    if (s.request.floored()) {
+    if (s.seat.listener) s.seat.listener->Began(!s.prompt.empty());
+    if (s.request.floored() || (s.seat.floored && !s.prompt.empty())) {
       // A floored request draws from its prompt, which is known only now.
       RequestOptions options = s.options;
       options.prompt = s.prompt;
-      absl::StatusOr<Request> request = s.hook->Begin(options);
+      if (s.seat.floored) options.seed = DigestOf(s.prompt);
+      absl::StatusOr<Request> request = Begin(*s.hook, options, s.seat);
       if (request.ok()) s.request = *std::move(request);
     }
   }
-  const Row row = RowOf(*candidates, &s);
+  const Row row = RowOf(*candidates, *s.hook, &s.scratch);
   // llama.cpp's own loop samples first and looks at the grammar afterwards: a token that breaks it is masked, and the chain is applied again. The same
   // row once more gives the same token: nothing was refused.
   if (s.choice && !Offers(row, s.choice->token)) ++s.attempt;
-  const absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch, s.attempt);
+  const absl::StatusOr<Choice> choice = s.hook->Choose(s.request, row, &s.scratch.row, s.attempt);
   if (!choice.ok()) return TakeLikeliest(&s, candidates);
   s.choice = *choice;
   // A terminal sampler leaves normalised probabilities: here those of the truncated, unmarked distribution, which is the truncated set still in
   // the scratch. Greedy choices have none; the token has all of it.
   const auto place_of = [&](uint32_t id) -> size_t {
     if (row.ids == nullptr) return id;
-    const size_t i = static_cast<size_t>(std::lower_bound(s.ids.begin(), s.ids.begin() + static_cast<ptrdiff_t>(candidates->size), id) - s.ids.begin());
-    return s.order.empty() ? i : s.order[i];
+    const auto begin = s.scratch.ids.begin(), end = begin + static_cast<ptrdiff_t>(candidates->size);
+    const size_t i = static_cast<size_t>(std::lower_bound(begin, end, id) - begin);
+    return s.scratch.order.empty() ? i : s.scratch.order[i];
   };
   for (size_t i = 0; i < candidates->size; ++i) candidates->data[i].p = 0.0f;
   const size_t selected = place_of(choice->token);
   candidates->selected = static_cast<int64_t>(selected);
-  if (s.scratch.last.ids.empty() || choice->candidates <= 1) {
+  if (s.scratch.row.last.ids.empty() || choice->candidates <= 1) {
     candidates->data[selected].p = 1.0f;
     return;
   }
-  const float inverse = 1.0f / static_cast<float>(s.scratch.last.total);
-  for (size_t i = 0; i < s.scratch.last.ids.size(); ++i) {
-    candidates->data[place_of(s.scratch.last.ids[i])].p = s.scratch.last.weights[i] * inverse;
+  const float inverse = 1.0f / static_cast<float>(s.scratch.row.last.total);
+  for (size_t i = 0; i < s.scratch.row.last.ids.size(); ++i) {
+    candidates->data[place_of(s.scratch.row.last.ids[i])].p = s.scratch.row.last.weights[i] * inverse;
   }
 }
 
@@ -159,7 +193,7 @@ void Reset(llama_sampler* sampler) noexcept {
   s.attempt = 0;
   // A new request. One without a seed draws afresh; if that fails, the old draws are better than none.
   try {
-    absl::StatusOr<Request> request = s.hook->Begin(s.options);
+    absl::StatusOr<Request> request = Begin(*s.hook, s.options, s.seat);
     if (request.ok()) {
       s.request = *std::move(request);
       return;
@@ -198,7 +232,6 @@ Table* TheTable() {
 llama_sampler* Clone(const llama_sampler* sampler) noexcept {
   try {
     auto state = std::make_unique<State>(StateOf(sampler));
-    state->scratch.last = {};  // it points into the other's memory
     llama_sampler* const clone = llama_sampler_init(&TheTable()->functions, state.get());
     if (clone != nullptr) state.release();
     return clone;
@@ -209,11 +242,11 @@ llama_sampler* Clone(const llama_sampler* sampler) noexcept {
 
 }  // namespace
 
-absl::StatusOr<llama_sampler*> MakeLlamaSampler(std::shared_ptr<const Hook> hook, const RequestOptions& options) {
+absl::StatusOr<llama_sampler*> MakeLlamaSampler(std::shared_ptr<const Hook> hook, const RequestOptions& options, const LlamaSeat& seat) {
   RequestOptions own = options;
   own.prompt = {};
-  CM_ASSIGN_OR_RETURN(Request request, hook->Begin(own));
-  auto state = std::make_unique<State>(State{std::move(hook), std::move(own), std::move(request), {}, false, {}, 0, {}, {}, {}, {}});
+  CM_ASSIGN_OR_RETURN(Request request, Begin(*hook, own, seat));
+  std::unique_ptr<State> state(new State{std::move(hook), std::move(own), seat, std::move(request)});
   llama_sampler* sampler = llama_sampler_init(&TheTable()->functions, state.get());
   if (sampler == nullptr) return absl::ResourceExhaustedError("libllama gave no sampler");
   state.release();
