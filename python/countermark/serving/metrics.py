@@ -48,6 +48,7 @@ HELP = {
     "countermark_accounts_reloads_total": "Readings of a changed accounts file, by result",
     "countermark_accounts": "API keys known",
     "countermark_log_records_total": "Records written to the serving log",
+    "countermark_log_recovered_total": "Cut lines of the serving log that a start has ended",
     "countermark_log_errors_total": "Records that could not be written to the serving log",
 }
 
