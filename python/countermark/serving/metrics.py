@@ -180,6 +180,11 @@ def collect(state_dir: str | os.PathLike[str] | None, own: Counters | None = Non
     return sums
 
 
+def living(state_dir: str | os.PathLike[str], role: str) -> bool:
+    """Whether a process of this role is counting in the folder now."""
+    return any(_alive(file) for file in Path(state_dir).glob(f"{role}-[0-9]*.counters"))
+
+
 def prometheus_text(state_dir: str | os.PathLike[str] | None, own: Counters | None = None) -> str:
     """All counters in Prometheus' text format."""
     lines: list[str] = []
