@@ -1,5 +1,6 @@
 """AccountMiddleware before the fake server, in this process."""
 import asyncio
+import json
 
 import httpx
 from fake_server import FakeServer
@@ -13,10 +14,11 @@ class Site:
     """`site.post(path, body, account)` → response; `site.fake.bodies[-1]`: what the server was sent."""
 
     def __init__(self, folder, kind="vllm", upstream_kind=None, **options):
-        self.serving = FixedServing(folder, server=kind, tokenizer="-", vocabulary=500, **options)
+        self.serving = FixedServing(folder, server=kind, tokenizer=None, **options)
         self.fake = FakeServer(upstream_kind or ("llama" if kind == "llama" else "vllm"))
         self.middleware = AccountMiddleware(self.fake, config=ServingConfig.load(self.serving.config))
         self.gate = self.middleware.gate
+        self.loop = asyncio.new_event_loop()
 
     def request(self, method, path, account="org-a", headers=None, **options):
         async def run():
@@ -25,7 +27,7 @@ class Site:
                 given = self.serving.headers(account) if account else {}
                 return await client.request(method, path, headers={**given, **(headers or {})}, **options)
 
-        return asyncio.run(run())
+        return self.loop.run_until_complete(run())
 
     def post(self, path, body, account="org-a", headers=None):
         content = {"content": body, "headers": {"content-type": "application/json", **(headers or {})}} if isinstance(body, (bytes, str)) else {"json": body, "headers": headers}
@@ -38,9 +40,8 @@ class Site:
         return self.serving.ticket_key.verify(place[self.gate.server]())
 
     def log(self):
-        import json
-
         return [json.loads(line) for file in sorted(self.serving.log_dir.glob("*.jsonl")) for line in file.read_text().splitlines()]
 
     def close(self):
         self.gate.close()
+        self.loop.close()

@@ -32,12 +32,12 @@ API_KEYS = {account: f"sk-{account}-{hashlib.sha256(account.encode()).hexdigest(
 
 
 class FixedServing:
-    """config.toml and what it names, in a folder. `tokenizer` "-" with a vocabulary's size: an epoch for no model in particular."""
+    """config.toml and what it names, in a folder. `tokenizer` "-" with a vocabulary's size: an epoch for no model in particular; None: no epoch, for tests that mark nothing."""
 
     def __init__(self, folder, server="openai", tokenizer=GGUF, vocabulary=0, scheme="gumbel", policy="floor", port_account=None, extra="", **members):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.tokenizer = folder, tokenizer
-        self.epoch = FixedEpoch(folder / "epoch", vocabulary=vocabulary, tokenizer=tokenizer, scheme=scheme, policy=policy)
+        self.epoch = FixedEpoch(folder / "epoch", vocabulary=vocabulary, tokenizer=tokenizer, scheme=scheme, policy=policy) if tokenizer is not None else None
         self.ticket_key_file = folder / "ticket.key"
         self.ticket_key_file.write_text(bytes(range(100, 132)).hex() + "\n")
         self.ticket_key_file.chmod(0o600)

@@ -11,7 +11,7 @@
     account = "org-1"                                # or, in place of tickets: one port, one account
     state_dir = "/run/countermark"                   # counters
     max_slots = 256
-    server = "vllm"                                  # vllm | llama | sglang | openai: which routes and fields the API has
+    server = "vllm"                                  # vllm | llama | sglang | openai (any other; no ticket is sent): which routes and members its API has
 
     [policy]
     logprobs = "deny"                                # deny | top1 (the served token's alone) | quantise (five a position, rounded)
@@ -116,7 +116,7 @@ class ServingConfig:
     account: str | None = None
     state_dir: Path | None = None
     max_slots: int = field(default=256, metadata={"range": (1, 1 << 16)})
-    server: Server = "openai"
+    server: Server | None = None
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     defaults: DefaultsConfig = field(default_factory=DefaultsConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -65,7 +65,12 @@ class Gate:
 
     def __init__(self, config: ServingConfig, server: Server | None = None):
         """Errors: those of the files that the configuration names."""
-        self.config, self.server = config, server or config.server
+        if server is not None and config.server not in (None, server):
+            raise InvalidArgumentError(f"{config.path}: server is {config.server!r}, and this is {server}'s middleware")
+        kind = server or config.server
+        if kind is None:
+            raise InvalidArgumentError(f"{config.path}: server is missing: vllm, llama, sglang or openai")
+        self.config, self.server = config, kind
         self.counters = Counters.open(config.state_dir, "api")
         self.policy = Policy(config, self.server)
         unknown = set(config.policy.extra_fields) & FORBIDDEN | {name for name in config.policy.extra_xargs if name.startswith("countermark")}
