@@ -152,9 +152,9 @@ class ServingLog:
 
     def _rotate(self) -> None:
         stamp = _now().strftime("%Y%m%dT%H%M%SZ")
-        k = 0
-        while (to := self._folder / f"serving-{self._n}.{stamp}.{k}.jsonl").exists():
-            k += 1
+        # One more than the last, not the first that is free: `keep` has removed older ones.
+        k = 1 + max((_order(file)[1] for file in self._folder.glob(f"serving-{self._n}.{stamp}.*.jsonl")), default=-1)
+        to = self._folder / f"serving-{self._n}.{stamp}.{k}.jsonl"
         if self._config.fsync != "never":
             os.fdatasync(self._descriptor)
         if os.path.exists(self._path) and os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino:  # else a rotation got no further than this

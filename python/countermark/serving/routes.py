@@ -6,7 +6,7 @@
 Both are lists of what is allowed, read out of the servers' own sources (vLLM 0.32.0, llama-server as in llama-cpp-python 0.3.36, SGLang's OpenAI routes). A server's new route or member is
 refused or removed until it has been looked at, so an upgrade cannot open a way around the mark. Not allowed, among others:
     vLLM           /invocations (which takes every request type), /inference/v1/generate and /abort_requests (raw SamplingParams), /v1/messages, /v2/chat and /cohere (no way for the account),
-                   /v1/chat/completions/batch, …/render and …/derender, /v1/audio/*, /v1/realtime, /generative_scoring, stored responses, LoRA, sleep, RPC and profiling
+                   /v1/chat/completions/batch, …/render and …/derender, /v1/systemone, /v1/audio/*, /v1/realtime, /generative_scoring, stored responses, LoRA, sleep, RPC and profiling
     llama-server   /v1/messages, /v1/audio/transcriptions, /v1/stream (another's answers), /slots (others' prompts and parameters), /props (POST), /models/load, /tools, /cors-proxy
 """
 
