@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import sqlite3
@@ -39,6 +40,10 @@ from countermark.serving.ticket import TicketKey, read_private
 # RFC 9110, 7.6.1, and what either side's own HTTP library sets.
 _HOP_BY_HOP = frozenset(b"connection proxy-connection keep-alive transfer-encoding te trailer upgrade proxy-authenticate proxy-authorization http2-settings".split())
 _NOT_FORWARDED = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"accept-encoding"}
+
+
+class UpstreamBroken(Exception):
+    """The server broke off in the midst of an answer."""
 
 
 class Upstream:
@@ -108,7 +113,7 @@ class Upstream:
                 await response.aclose()
         except httpx.HTTPError as error:
             if begun:
-                raise  # the client sees its answer cut
+                raise UpstreamBroken(type(error).__name__) from None  # the client must see that its answer is cut
             late = isinstance(error, httpx.ReadTimeout)
             # Not the error's own words, which have the server's address.
             await send_error(send, BodyError("the server did not answer in time" if late else "the server cannot be reached", status=504 if late else 502, code="upstream"))
@@ -173,6 +178,15 @@ def make_key(config: ServingConfig, account: str) -> str:
     return key
 
 
+def _one_line(record: logging.LogRecord) -> bool:
+    """Of an answer that broke off uvicorn would print a page."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, UpstreamBroken):
+        print(f"countermark-gateway: the server broke off an answer ({error})", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="countermark-gateway", description="Accounts, tickets and policies before an OpenAI-compatible server.", allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="the serving host's TOML file (environment: COUNTERMARK_CONFIG)")
@@ -210,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     listen: dict[str, Any] = {"uds": options.uds} if options.uds else {"host": options.host, "port": options.port}
     tls: dict[str, Any] = {"ssl_certfile": options.tls_certificate, "ssl_keyfile": options.tls_key} if options.tls_certificate else {}
+    logging.getLogger("uvicorn.error").addFilter(_one_line)
     uvicorn.run(app, log_level="info" if options.access_log else "warning", access_log=options.access_log, server_header=False, date_header=False, lifespan="on", **listen, **tls)
     return 0
 

@@ -136,7 +136,10 @@ class AccountMiddleware:
             elif message["type"] == "http.response.body":
                 parts.append(message.get("body", b""))
 
-        await self.app(scope, receive, collect)
+        try:
+            await self.app(scope, receive, collect)
+        except Exception:  # noqa: BLE001  a server that fails must not hide what was counted
+            status = 500
         theirs = b"".join(parts) if status == 200 else b""
         if theirs and not theirs.endswith(b"\n"):
             theirs += b"\n"
