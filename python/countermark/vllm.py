@@ -5,8 +5,8 @@
     vllm serve MODEL --logits-processors countermark.vllm:MarkProcessor …   # the same, said aloud: without a configuration this does not start
 
 V1 runner (processors, or VLLM_USE_V2_MODEL_RUNNER=0): the seat after penalties, masks and temperature. The processor truncates by the request's own top-k and top-p, chooses, and
-leaves one logit finite. V2 runner (the default on a GPU): the sampler's own step and the check of drafts are replaced; logits come before temperature, and tokens stay on the device.
-Both are docs/vllm.md. Nothing here stops a step that runs: what cannot be marked goes out unmarked, and is counted.
+leaves one logit finite. V2 runner (the default on a GPU): countermark.vllm_v2. Both are described in docs/vllm.md. Nothing here stops a step that runs: what cannot be marked goes out
+unmarked, and is counted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import collections
 import contextlib
 import functools
 import os
+import sys
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import vllm
 from vllm.logger import init_logger
@@ -29,10 +30,12 @@ from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
 from countermark._core import has_cuda
 from countermark.errors import Error
-from countermark.hook import CPU, NO_TOKEN, Step
+from countermark.hook import CPU, Step
 from countermark.serving.config import ENVIRONMENT, ServingConfig
 from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
-from countermark.serving.middleware import AccountMiddleware
+from countermark.serving import metrics
+from countermark.serving.body import BodyError
+from countermark.serving.middleware import AccountMiddleware as _AccountMiddleware
 
 __all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
 
@@ -44,7 +47,6 @@ TICKET = "countermark"
 
 _ASKED = "countermark_asked"  # what a request had asked for, where `validate_params` raised it to the floor
 _NAME = "countermark.vllm:MarkProcessor"
-_NEVER = 0xFFFFFE  # no token has this id: in the place of a draft that must not hold
 _PLACEHOLDER = -1  # asynchronous scheduling's: a token was sampled, and the host has not seen it yet
 
 logger = init_logger("vllm.countermark")
@@ -119,12 +121,32 @@ def plugin() -> None:
             try:
                 # The keys are opened to see whether they open, and wiped.
                 check(check_server(vllm_config), vocabularies=lambda: _vocabularies(vllm_config))
-            except SetupError as error:
+                if any(word.endswith(f"{__name__}.{AccountMiddleware.__name__}") for word in sys.argv):
+                    AccountMiddleware.prepare()
+            except (SetupError, Error) as error:
                 refuse(error)
         return vllm_config
 
     checked.countermark = True  # type: ignore[attr-defined]
     EngineArgs.create_engine_config = checked
+
+
+# ---- the API's process -------------------------------------------------------------------------------------------------------
+
+
+class AccountMiddleware(_AccountMiddleware):
+    """serving/middleware.py before vLLM's routes. It lets nothing through while no engine's hook is at work: an installation that lost its entry points must not serve unmarked."""
+
+    server = "vllm"
+    _looked = -1e9
+
+    async def _generate(self, *arguments: Any) -> None:
+        state_dir = self.gate.config.state_dir
+        if state_dir is not None and time.monotonic() - self._looked > 2:
+            if not metrics.living(state_dir, "vllm-engine"):
+                raise BodyError("no engine is at work that marks", status=503, code="not_marking", reason="engine")
+            self._looked = time.monotonic()
+        await super()._generate(*arguments)
 
 
 # ---- the class that vLLM loads ---------------------------------------------------------------------------------------------
@@ -163,6 +185,8 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
             config = check_server(vllm_config)
             if is_pin_memory is None:
                 from vllm.v1.worker.gpu import model_runner
+
+                from countermark.vllm_v2 import marked_samplers
 
                 sampler, rejection_sampler = marked_samplers(_engine(vllm_config, config, where.device, where.max_num_reqs))
                 # The runner is about to make its samplers by these names.
@@ -233,7 +257,7 @@ def _engine(vllm_config: Any, config: ServingConfig, device: torch.device, slots
     )
 
 
-def _step(
+def step(
     engine: Engine, slots: Sequence[int] | torch.Tensor, logits: torch.Tensor, *, commit: bool, depths: torch.Tensor | None = None, drafts: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A step of the hook on torch's tensors, on its current stream: tokens, and with drafts how many hold; int32, where the logits are."""
@@ -248,15 +272,15 @@ def _step(
     out = Step(
         torch.empty(logits.shape[0], dtype=torch.int32, device=here), None, None, None if depths is None else torch.empty(logits.shape[0], dtype=torch.int32, device=here)
     )
-    engine.hook.sample(moved(slots), logits.to(here), depths=moved(depths), drafts=moved(drafts), commit=commit, out=out, stream=_stream(here))
+    engine.hook.sample(moved(slots), logits.to(here), depths=moved(depths), drafts=moved(drafts), commit=commit, out=out, stream=stream_of(here))
     return out.tokens.to(logits.device), None if out.accepted is None else out.accepted.to(logits.device)
 
 
-def _stream(device: torch.device) -> int:
+def stream_of(device: torch.device) -> int:
     return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
 
 
-def _asked(params: Any) -> Sampling | None:
+def asked_before_the_floor(params: Any) -> Sampling | None:
     """What a request had asked for, if `validate_params` raised it."""
     given = (params.extra_args or {}).get(_ASKED)
     if isinstance(given, (list, tuple)) and len(given) == 4 and all(isinstance(x, (int, float)) for x in given):
@@ -377,7 +401,7 @@ class BatchSeat:
             top_p=used.top_p,
             seed=p.seed,
             prompt=row.prompt,
-            repeats=_asked(p) or (None if used == asked else asked),
+            repeats=asked_before_the_floor(p) or (None if used == asked else asked),
             committed=row.tokens,
         )
 
@@ -424,7 +448,7 @@ class BatchSeat:
             return
         indices = torch.tensor([index for index, _ in chosen], device=logits.device)
         every = [index for index, _ in chosen] == list(range(logits.shape[0]))
-        tokens, _ = _step(self._engine, [row.slot or 0 for _, row in chosen], logits if every else logits[indices], commit=False)
+        tokens, _ = step(self._engine, [row.slot or 0 for _, row in chosen], logits if every else logits[indices], commit=False)
         tokens = tokens.to(torch.int64).clamp_(min=0)  # nothing finite: token 0, which the hook has counted as a fault
         for (_, row), token in zip(chosen, tokens.tolist(), strict=True):
             row.chosen = token
@@ -433,162 +457,3 @@ class BatchSeat:
         else:
             logits.index_fill_(0, indices, -torch.inf)
         logits[indices, tokens] = 0
-
-
-# ---- V2 --------------------------------------------------------------------------------------------------------------------
-
-
-class DeviceSeat:
-    """The hook in the V2 runner's sampler. A request's place in the runner's tables is its slot; tokens are committed where they are sampled, on the device and its stream."""
-
-    def __init__(self, engine: Engine, req_states: Any) -> None:
-        self._engine, self._hook, self._states = engine, engine.hook, req_states
-        self._entered: dict[int, tuple[str, int, Sequence[int]]] = {}
-        self._known: collections.OrderedDict[str, tuple[Any, Admission, int]] = collections.OrderedDict()
-        self._running = np.zeros(req_states.max_num_reqs, dtype=bool)
-        # Neither the prompt nor the output of a request that was preempted is given to a sampler: they are seen on their way into the tables.
-        add, remove = req_states.add_request, req_states.remove_request
-
-        def add_request(req_id: str, prompt_len: int, all_token_ids: Sequence[int], *args: Any, **kwargs: Any) -> None:
-            add(req_id, prompt_len, all_token_ids, *args, **kwargs)
-            self._entered[req_states.req_id_to_index[req_id]] = (req_id, prompt_len, all_token_ids)
-
-        def remove_request(req_id: str) -> int | None:
-            index: int | None = remove(req_id)
-            if index is not None and self._running[index]:
-                self._running[index] = False
-                self._hook.end(index, stream=_stream(req_states.device))
-            return index
-
-        req_states.add_request, req_states.remove_request = add_request, remove_request
-
-    def begin(self, index: int, params: Any) -> None:
-        """A request takes its place; one that was preempted comes back with its output."""
-        req_id, prompt_len, tokens = self._entered.pop(index, (None, 0, ()))
-        ticket = (params.extra_args or {}).get(TICKET)
-        known = self._known.pop(req_id, None) if req_id is not None else None
-        committed = list(tokens[prompt_len:])
-        if known is None or known[0] != ticket or not committed:
-            known = (ticket, self._engine.admit(ticket), self._engine.next_child(ticket))
-        if req_id is not None:
-            self._known[req_id] = known
-            if len(self._known) > 16 * len(self._running):
-                self._known.popitem(last=False)
-        self._engine.begin(
-            index,
-            known[1],
-            child=known[2],
-            temperature=params.temperature,
-            top_k=max(params.top_k, 0),
-            top_p=params.top_p,
-            min_p=params.min_p,
-            seed=params.seed,
-            prompt=list(tokens[:prompt_len]) or None,
-            repeats=_asked(params),
-            committed=committed,
-            stream=_stream(self._states.device),
-        )
-        self._running[index] = True
-
-    def sample(
-        self, logits: torch.Tensor, rows: torch.Tensor, requests: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], depths: Any = None, drafts: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits before temperature. rows: each row's slot. requests, lengths: on the host, each request's slot and its tokens. Tokens, and with drafts how many hold."""
-        if not self._running[requests].all():  # the runner's trial run, before any request
-            best = logits.argmax(dim=-1)
-            return best, None if depths is None else torch.ones_like(best)
-        tokens, accepted = _step(self._engine, rows, logits, commit=True, depths=depths, drafts=drafts)
-        for slot in requests[lengths < self._states.prefill_len.np[requests]]:
-            # A prompt that is not wholly read yet: the runner throws its token away.
-            self._hook.rollback(int(slot), 1, stream=_stream(logits.device))
-        return tokens.to(torch.int64).clamp_(min=0), accepted
-
-
-def marked_samplers(engine: Engine) -> tuple[Any, Any]:
-    """The V2 runner's Sampler and RejectionSampler with the hook as their last step."""
-    from vllm.config.model import PROCESSED_LOGPROBS_MODES
-    from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsContext
-    from vllm.v1.worker.gpu.sample.sampler import Sampler
-    from vllm.v1.worker.gpu.spec_decode.rejection_sampler import RejectionSampler
-
-    class MarkedSampler(Sampler):  # type: ignore[misc,unused-ignore]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.seat = DeviceSeat(engine, self.req_states)
-
-        def add_request(self, req_idx: int, sampling_params: Any) -> None:
-            super().add_request(req_idx, sampling_params)
-            self.seat.begin(req_idx, sampling_params)
-
-        def before_temperature(self, logits: torch.Tensor, rows: Any, requests: Any, requests_np: Any, pos: Any, input_ids: Any, depths: Any, lengths: Any) -> torch.Tensor:
-            """Biases, penalties, bad words, the operator's processors and thinking budgets, as apply_sampling_params does them."""
-            if not np.any(self.needs_logits_processing[requests_np]):
-                return logits
-            logits = torch.empty_like(logits, dtype=torch.float32).copy_(logits)
-            context = LogitsContext(
-                expanded_idx_mapping=rows,
-                idx_mapping=requests,
-                idx_mapping_np=requests_np,
-                expanded_local_pos=depths,
-                input_ids=input_ids,
-                pos=pos,
-                seq_lens_upper_bound_np=lengths,
-            )
-            for processor in self.logits_processors:
-                logits = processor.apply(logits, context)
-            self.thinking_budget_state.apply(logits, context)
-            return logits
-
-        def sample(
-            self,
-            logits: torch.Tensor,
-            expanded_idx_mapping: torch.Tensor,
-            idx_mapping: torch.Tensor,
-            idx_mapping_np: Any,
-            pos: torch.Tensor,
-            input_ids: torch.Tensor,
-            expanded_local_pos: torch.Tensor,
-            seq_lens_upper_bound_np: Any,
-            return_logprobs: bool = False,
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            """One row a request."""
-            given = (expanded_idx_mapping, idx_mapping, idx_mapping_np, pos, input_ids, expanded_local_pos, seq_lens_upper_bound_np)
-            ready = self.before_temperature(logits, *given)
-            tokens, _ = self.seat.sample(ready, expanded_idx_mapping, idx_mapping_np, seq_lens_upper_bound_np)
-            if return_logprobs and self.logprobs_mode in PROCESSED_LOGPROBS_MODES:
-                ready = self.apply_sampling_params(logits, *given)
-            return tokens, ready
-
-    class MarkedRejectionSampler(RejectionSampler):  # type: ignore[misc,unused-ignore]
-        def _verify(
-            self,
-            logits: torch.Tensor,
-            draft_logits: Any,
-            draft_sampled: torch.Tensor,
-            pos: torch.Tensor,
-            cu_num_logits: torch.Tensor,
-            idx_mapping: torch.Tensor,
-            idx_mapping_np: Any,
-            expanded_idx_mapping: torch.Tensor,
-            expanded_local_pos: torch.Tensor,
-            seq_lens_upper_bound_np: Any,
-            verify_draft_sampled: torch.Tensor,
-        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            """Row d of a request follows its d-th draft. What holds are the tokens up to and with the first that is not its draft: those of marked sampling without drafts, so
-            that no residual is drawn and the drafts' own distribution is not looked at."""
-            given = (expanded_idx_mapping, idx_mapping, idx_mapping_np, pos, draft_sampled, expanded_local_pos, seq_lens_upper_bound_np)
-            ready = self.sampler.before_temperature(logits, *given)
-            # vLLM names a row by the token that it follows, the hook by the one that is proposed for it.
-            tokens, accepted = self.sampler.seat.sample(
-                ready, expanded_idx_mapping, idx_mapping_np, seq_lens_upper_bound_np, depths=expanded_local_pos, drafts=torch.roll(verify_draft_sampled, -1).masked_fill(torch.roll(verify_draft_sampled, -1) < 0, _NEVER)
-            )
-            assert accepted is not None
-            places = torch.arange(logits.shape[0], dtype=cu_num_logits.dtype, device=logits.device)
-            request = torch.searchsorted(cu_num_logits[1:].contiguous(), places, right=True)
-            sampled = tokens.new_full((cu_num_logits.shape[0] - 1, self.num_speculative_steps + 1), NO_TOKEN)
-            sampled[request, expanded_local_pos.to(torch.int64)] = tokens
-            if self.sampler.logprobs_mode in PROCESSED_LOGPROBS_MODES:
-                ready = self.sampler.apply_sampling_params(logits, *given)
-            return ready, sampled, accepted[cu_num_logits[:-1].to(torch.int64)]
-
-    return MarkedSampler, MarkedRejectionSampler
