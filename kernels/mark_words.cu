@@ -112,7 +112,7 @@ __global__ void TournamentRows(uint64_t* weights, const uint32_t* words, int row
     for (int layer = 0; layer < layers; ++layer) {
       uint64_t ones = 0;
       for (int i = threadIdx.x; i < candidates; i += kThreads) ones += g[i] >> layer & 1 ? w[i] : 0;
-      const uint64_t ratio = TournamentRatio(total, BlockSum(ones, shared));
+      const uint64_t ratio = TournamentRatioByDoubles(total, BlockSum(ones, shared));
       mine = 0;
       for (int i = threadIdx.x; i < candidates; i += kThreads) {
         w[i] = TournamentWeight(w[i], g[i] >> layer & 1, ratio);

@@ -46,10 +46,10 @@ __device__ inline void CommitTokens(const RequestTable& table, const SlotMemory&
   slot->pending.count = 0;
 }
 
-__global__ void CommitSlot(RequestTable table, int32_t slot, const int32_t* tokens, int32_t n) {
+__global__ void CommitSlot(RequestTable table, int32_t slot, const int32_t* tokens, int32_t n, bool first) {
   const SlotMemory memory = MemoryOf(table, slot);
   if (memory.slot->record.state == kSlotEmpty) {
-    atomicAdd(&table.metrics->bad_slots, 1ull);
+    if (first) atomicAdd(&table.metrics->bad_slots, 1ull);
     return;
   }
   CommitTokens(table, memory, tokens, n);
@@ -148,10 +148,10 @@ cudaError_t countermark_launch_begin(const RequestTable& table, int32_t slot, co
   return Launch(BeginSlot, dim3(1), dim3(kThreads), 0, stream, table, slot, record);
 }
 
-cudaError_t countermark_launch_commit(const RequestTable& table, int32_t slot, const int32_t* tokens, int32_t n, cudaStream_t stream) {
+cudaError_t countermark_launch_commit(const RequestTable& table, int32_t slot, const int32_t* tokens, int32_t n, cudaStream_t stream, bool first) {
   if (!Valid(table, slot) || n < 0 || (n > 0 && tokens == nullptr)) return cudaErrorInvalidValue;
   if (n == 0) return cudaSuccess;
-  return Launch(CommitSlot, dim3(1), dim3(1), 0, stream, table, slot, tokens, n);
+  return Launch(CommitSlot, dim3(1), dim3(1), 0, stream, table, slot, tokens, n, first);
 }
 
 cudaError_t countermark_launch_commit_rows(const RequestTable& table, const int32_t* slots, const int32_t* tokens, int32_t rows, cudaStream_t stream) {

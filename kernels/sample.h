@@ -63,8 +63,8 @@ cudaError_t countermark_launch_bias(const RequestTable& table, const Workspace& 
 // A slot starts anew with `record` (device memory; may be wiped once the stream has passed). What the slot held before is gone.
 cudaError_t countermark_launch_begin(const RequestTable& table, int32_t slot, const SlotRecord* record, cudaStream_t stream);
 // tokens (device memory, n) become the next of the slot. A token is counted under the cause its last step gave, if it is the one that the step
-// chose; else as forced.
-cudaError_t countermark_launch_commit(const RequestTable& table, int32_t slot, const int32_t* tokens, int32_t n, cudaStream_t stream);
+// chose; else as forced. `first`: the tokens are not the rest of an earlier launch's; of all launches of one call an empty slot is counted once.
+cudaError_t countermark_launch_commit(const RequestTable& table, int32_t slot, const int32_t* tokens, int32_t n, cudaStream_t stream, bool first = true);
 // One token a row: tokens[r] is committed to slots[r]; for hosts that sample elsewhere. A negative token is passed over, as a step gives kNoToken. Slots
 // that do not exist are skipped and counted; of several rows that name a slot the first is committed.
 cudaError_t countermark_launch_commit_rows(const RequestTable& table, const int32_t* slots, const int32_t* tokens, int32_t rows, cudaStream_t stream);

@@ -4,8 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "countermark/mark/channel.h"
 #include "countermark/mark/gumbel.h"
+#include "countermark/mark/partition.h"
 #include "countermark/mark/prf.h"
+#include "countermark/mark/select.h"
+#include "countermark/mark/tournament.h"
 #include "countermark/mark/weight.h"
 #include "countermark/mark/wide.h"
 #include "countermark/sampling/hook.h"
@@ -57,6 +61,68 @@ absl::Status TestArithmetic() {
   return absl::OkStatus();
 }
 
+// A window's seed and channel.
+absl::Status TestWindow() {
+  const uint32_t key[8] = {0x424FE672, 0x8DF95420, 0x2A854256, 0xDA2C624B, 0x378E9CE4, 0x7D800092, 0xEFBF8FD0, 0xCF1DA98F};
+  const uint32_t window[3] = {167077, 27328, 1}, expected[8] = {0x01BD7D3B, 0xD750B6B3, 0x62F6FBE5, 0x3E009DA4, 0xE1677AA9, 0xCDBF0BF2, 0xD26A3CCF, 0xA59C5945};
+  uint32_t seed[8];
+  MarkSeed(key, Scheme::kGumbel, window, 3, seed);
+  if (std::memcmp(seed, expected, sizeof seed) != 0) return Failed("a window's seed");
+  const uint32_t route[8] = {0x83584734, 0x66415093, 0x9E3AEDD3, 0x6943F99C, 0x17DFF442, 0x80D6476A, 0x2060D15D, 0xA0F027CB};
+  const uint32_t routed[2] = {62009, 50480}, weights[3] = {26214, 26214, 13108};
+  if (RouteWindow(route, static_cast<Scheme>(3), routed, 2, weights, 3) != 2) return Failed("a window's channel");
+  return absl::OkStatus();
+}
+
+// 60,000 weights and logarithms by the hash of their bits: a change in the last place of one coefficient shows in one of a thousand.
+absl::Status TestDigests() {
+  const auto mix = [](uint64_t x) {
+    x += 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    return x ^ (x >> 31);
+  };
+  const auto add = [](uint64_t* state, uint64_t item) { *state = (*state ^ item) * 0x100000001B3; };
+  const float scales[] = {InverseTemperature(0.3f), InverseTemperature(0.7f), InverseTemperature(1.0f), InverseTemperature(1.3f)};
+  uint64_t weights = 0xCBF29CE484222325, doubles = weights, integers = weights;
+  for (uint64_t i = 0; i < 60000; ++i) {
+    const uint64_t x = mix(i);
+    const float max = static_cast<float>(static_cast<int64_t>(x & 0xFFFFFF) - 0x800000) * 0x1p-18f;
+    add(&weights, Weight(max - static_cast<float>(x >> 40) * 0x1p-19f, max, scales[x >> 24 & 3]));
+    const double log = NegativeLog(static_cast<uint32_t>(x));
+    uint64_t bits;
+    std::memcpy(&bits, &log, sizeof bits);
+    add(&doubles, bits);
+    add(&integers, GumbelScore(static_cast<uint32_t>(x)));
+  }
+  if (weights != 0x039C91CC42ECDC18) return Failed("one of many tokens' weights");
+  if (doubles != 0xF85C7A89CB839A78) return Failed("one of many logarithms");
+  if (integers != 0xA92748B6F7F2A228) return Failed("one of many scores");
+  return absl::OkStatus();
+}
+
+// What the schemes make of weights, and a plain draw.
+absl::Status TestSelection() {
+  if (RedFactor(2.0) != 1135275 || RedWeight(8388607, 1135275) != 1135274 || RedWeight(844166443577, 1135275) != 114245541004) {
+    return Failed("a red token's weight");
+  }
+  uint64_t weights[5] = {8589934592, 128, 268435456, 16, 68719476736}, total = 0, ones = 0;
+  const uint32_t words[5] = {2623774697, 1966941019, 4055149606, 3259151562, 2712314137};
+  for (uint64_t w : weights) total += w;
+  const int shift = TournamentShift(total);
+  for (int i = 0; i < 5; ++i) ones += words[i] & 1 ? weights[i] << shift : 0;
+  const uint64_t ratio = TournamentRatio(total << shift, ones);
+  const uint64_t expected[5] = {72306928287751956, 1077457193, 7791695307000, 464421, 578455426302015651};
+  if (shift != 23 || ratio != 31914783977474620 || TournamentRatioByDoubles(total << shift, ones) != ratio) return Failed("a tournament's layer");
+  for (int i = 0; i < 5; ++i) {
+    if (TournamentWeight(weights[i] << shift, words[i] & 1, ratio) != expected[i]) return Failed("a tournament's weight");
+  }
+  if (Threshold(0.95) != 4080218931) return Failed("a threshold");
+  const uint32_t key[8] = {0xE0A651BA, 0xDB8F5D06, 0x3BABB668, 0xBFD782A6, 0x4E0DE414, 0xEC4476AE, 0xDD330398, 0x6ED6B6AC};
+  if (DrawBits(key, 4095, 0) != 6713242194572036290 || DrawTarget(6713242194572036290, 9895604649984) != 3601263746687) return Failed("a plain draw");
+  return absl::OkStatus();
+}
+
 // The widest loops against the plain ones on a row with every kind of logit.
 absl::Status TestRows() {
   const row_kernels::Kernels& wide = row_kernels::Best();
@@ -94,6 +160,12 @@ absl::Status TestRows() {
 absl::Status SelfTest() {
   absl::Status status = TestPseudorandomFunction();
   if (status.ok()) status = TestArithmetic();
+  if (status.ok()) status = TestWindow();
+  if (status.ok()) status = TestSelection();
+  if (status.ok()) {
+    static const absl::Status digests = TestDigests();  // some milliseconds: once a process
+    status = digests;
+  }
   if (status.ok()) status = TestRows();
   return status;
 }

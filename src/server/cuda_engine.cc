@@ -122,11 +122,11 @@ class CudaEngine : public Engine {
   absl::Status Commit(int32_t slot, std::span<const uint32_t> tokens, void* stream) override {
     const OnDevice here(device_);
     CM_RETURN_IF_ERROR(here.status());
-    while (!tokens.empty()) {
+    for (bool first = true; !tokens.empty(); first = false) {
       const size_t n = std::min(tokens.size(), static_cast<size_t>(shape_.max_length));
       CM_RETURN_IF_ERROR(SendTokens(tokens.first(n), static_cast<cudaStream_t>(stream)));
       CM_RETURN_IF_ERROR(CudaStatus(countermark_launch_commit(table_, slot, memory_->new_tokens.as<int32_t>(), static_cast<int32_t>(n),
-                                                              static_cast<cudaStream_t>(stream)), "committing tokens"));
+                                                              static_cast<cudaStream_t>(stream), first), "committing tokens"));
       tokens = tokens.subspan(n);
     }
     return absl::OkStatus();
@@ -157,7 +157,6 @@ class CudaEngine : public Engine {
   absl::Status End(int32_t slot, void* stream) override {
     const OnDevice here(device_);
     CM_RETURN_IF_ERROR(here.status());
-    memory_->staging.Sweep();
     // What was last committed or rebuilt from may be this slot's text.
     CM_RETURN_IF_ERROR(CudaStatus(cudaMemsetAsync(memory_->new_tokens.as<void>(), 0, static_cast<size_t>(shape_.max_length) * sizeof(int32_t),
                                                   static_cast<cudaStream_t>(stream)), "wiping tokens"));
@@ -182,7 +181,6 @@ class CudaEngine : public Engine {
     TableMetrics table = {};
     CM_RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "waiting for the device"));
     CM_RETURN_IF_ERROR(CudaStatus(cudaMemcpy(&table, table_.metrics, sizeof table, cudaMemcpyDeviceToHost), "reading metrics"));
-    memory_->staging.Sweep();
     EngineMetrics metrics;
     std::copy(std::begin(table.tokens), std::end(table.tokens), metrics.tokens.begin());
     metrics.bad_slots = table.bad_slots;

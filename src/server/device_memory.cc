@@ -38,7 +38,9 @@ absl::Status DeviceBytes::Allocate(size_t bytes, std::string_view what) {
 Staging::~Staging() {
   for (const Place& place : places_) {
     if (place.passed != nullptr) (void)cudaEventDestroy(place.passed);
+    if (place.wiped != nullptr) (void)cudaEventDestroy(place.wiped);
   }
+  if (wiper_ != nullptr) (void)cudaStreamDestroy(wiper_);
   if (memory_ == nullptr) return;
   OPENSSL_cleanse(memory_, places_.size() * bytes_each_);
   (void)cudaFreeHost(memory_);
@@ -51,37 +53,46 @@ absl::Status Staging::Allocate(size_t entries, size_t bytes_each) {
   memory_ = static_cast<unsigned char*>(memory);
   bytes_each_ = bytes_each;
   OPENSSL_cleanse(memory_, entries * bytes_each);
-  for (Place& place : places_) {
-    CM_RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&place.passed, cudaEventDisableTiming), "no event"));
+  CM_RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithFlags(&wiper_, cudaStreamNonBlocking), "no stream"));
+  for (size_t i = 0; i < entries; ++i) {
+    places_[i].memory = memory_ + i * bytes_each;
+    places_[i].bytes = bytes_each;
+    CM_RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&places_[i].passed, cudaEventDisableTiming), "no event"));
+    CM_RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&places_[i].wiped, cudaEventDisableTiming), "no event"));
   }
   return absl::OkStatus();
 }
 
-void Staging::Wipe(size_t index) {
-  OPENSSL_cleanse(At(index), bytes_each_);
-  places_[index].on_its_way = false;
-}
+void Staging::Wipe(void* place) { OPENSSL_cleanse(static_cast<Place*>(place)->memory, static_cast<Place*>(place)->bytes); }
 
 absl::StatusOr<Staging::Entry> Staging::Take() {
-  Sweep();
   const size_t index = next_;
-  if (places_[index].on_its_way) {
-    CM_RETURN_IF_ERROR(CudaStatus(cudaEventSynchronize(places_[index].passed), "waiting for a copy"));
-    Wipe(index);
+  Place& place = places_[index];
+  if (place.on_its_way) {
+    CM_RETURN_IF_ERROR(CudaStatus(cudaEventSynchronize(place.wiped), "waiting for a copy"));
+    place.on_its_way = false;
   }
   next_ = (next_ + 1) % places_.size();
-  return Entry{At(index), index};
+  return Entry{place.memory, index};
+}
+
+cudaError_t Staging::WipeAfter(Place* place, cudaStream_t stream) {
+  if (const cudaError_t error = cudaEventRecord(place->passed, stream); error != cudaSuccess) return error;
+  if (const cudaError_t error = cudaStreamWaitEvent(wiper_, place->passed, 0); error != cudaSuccess) return error;
+  if (const cudaError_t error = cudaLaunchHostFunc(wiper_, Wipe, place); error != cudaSuccess) return error;
+  return cudaEventRecord(place->wiped, wiper_);
 }
 
 absl::Status Staging::Queued(const Entry& entry, cudaStream_t stream) {
-  places_[entry.index].on_its_way = true;
-  return CudaStatus(cudaEventRecord(places_[entry.index].passed, stream), "recording an event");
-}
-
-void Staging::Sweep() {
-  for (size_t i = 0; i < places_.size(); ++i) {
-    if (places_[i].on_its_way && cudaEventQuery(places_[i].passed) == cudaSuccess) Wipe(i);
+  Place& place = places_[entry.index];
+  const cudaError_t error = WipeAfter(&place, stream);
+  place.on_its_way = error == cudaSuccess;
+  if (error != cudaSuccess) {  // then here, when nothing can be reading it
+    (void)cudaStreamSynchronize(stream);
+    (void)cudaStreamSynchronize(wiper_);
+    Wipe(&place);
   }
+  return CudaStatus(error, "having a copy wiped");
 }
 
 }  // namespace countermark::server

@@ -4,7 +4,7 @@
 //   DeviceBytes table;  CM_RETURN_IF_ERROR(table.Allocate(bytes, "the request table"));
 //   CM_ASSIGN_OR_RETURN(Staging::Entry* entry, staging.Take());       // waits only if all entries are still on their way
 //   … write entry->host, queue the copy …
-//   CM_RETURN_IF_ERROR(staging.Queued(entry, stream));                // wiped once the stream has passed
+//   CM_RETURN_IF_ERROR(staging.Queued(entry, stream));                // wiped as soon as the stream has passed, whether or not anything is called again
 #ifndef COUNTERMARK_SRC_SERVER_DEVICE_MEMORY_H_
 #define COUNTERMARK_SRC_SERVER_DEVICE_MEMORY_H_
 
@@ -72,20 +72,21 @@ class Staging {
 
   // The next entry, zero. It is the caller's until Queued.
   absl::StatusOr<Entry> Take();
-  // Everything that reads the entry has been queued on `stream`.
+  // Everything that reads the entry has been queued on `stream`. A stream of our own waits for that and wipes the entry, so that `stream` waits for no host.
   absl::Status Queued(const Entry& entry, cudaStream_t stream);
-  // Wipes the entries whose stream has passed.
-  void Sweep();
 
  private:
   struct Place {
-    cudaEvent_t passed = nullptr;
+    cudaEvent_t passed = nullptr, wiped = nullptr;
+    unsigned char* memory = nullptr;
+    size_t bytes = 0;
     bool on_its_way = false;
   };
-  unsigned char* At(size_t index) const { return memory_ + index * bytes_each_; }
-  void Wipe(size_t index);
+  static void CUDART_CB Wipe(void* place);
+  cudaError_t WipeAfter(Place* place, cudaStream_t stream);
 
   unsigned char* memory_ = nullptr;
+  cudaStream_t wiper_ = nullptr;
   size_t bytes_each_ = 0, next_ = 0;
   std::vector<Place> places_;
 };

@@ -2,12 +2,13 @@
 #ifndef COUNTERMARK_SRC_SERVER_MESSAGES_H_
 #define COUNTERMARK_SRC_SERVER_MESSAGES_H_
 
+#include <array>
+#include <atomic>
+#include <cstdint>
 #include <cstring>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <new>
 #include <string_view>
-#include <thread>
 
 namespace countermark::server {
 
@@ -21,27 +22,40 @@ struct Message {
   }
 };
 
-// One a thread, for a handle that many use at once.
+// One a thread, for a handle that many use at once. They are the threads' own: nothing is kept of a thread that has ended, and a thread keeps those of the kThreadHandles
+// handles that it used last.
 class ThreadMessages {
  public:
+  static constexpr size_t kThreadHandles = 8;
+
   // The calling thread's own; null where there is no memory for it.
-  Message* Mine() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    try {
-      return &messages_[std::this_thread::get_id()];
-    } catch (const std::bad_alloc&) {
-      return nullptr;
+  Message* Mine() const {
+    thread_local std::unique_ptr<std::array<Entry, kThreadHandles>> mine;
+    thread_local uint64_t calls = 0;
+    if (mine == nullptr) mine.reset(new (std::nothrow) std::array<Entry, kThreadHandles>);
+    if (mine == nullptr) return nullptr;
+    Entry* oldest = &mine->front();
+    for (Entry& entry : *mine) {
+      if (entry.handle == id_) {
+        entry.used = ++calls;
+        return &entry.message;
+      }
+      if (entry.used < oldest->used) oldest = &entry;
     }
-  }
-  void Clear() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto it = messages_.find(std::this_thread::get_id());
-    if (it != messages_.end()) it->second.text[0] = '\0';
+    *oldest = {id_, ++calls, {}};
+    return &oldest->message;
   }
 
  private:
-  std::mutex mutex_;
-  std::map<std::thread::id, Message> messages_;  // their places do not move
+  struct Entry {
+    uint64_t handle = 0, used = 0;
+    Message message;
+  };
+  static uint64_t NextId() {
+    static std::atomic<uint64_t> last{0};
+    return ++last;
+  }
+  uint64_t id_ = NextId();  // an address may be another handle's later
 };
 
 }  // namespace countermark::server

@@ -173,8 +173,8 @@ TEST(Device, KeysAreGoneWithTheirRequest) {
   const EpochKeys epoch = MakeEpoch(Scheme::kGumbel, kVocabulary);
   const Secret32 key = epoch.Account("org-1");
   Serving server(epoch);
-  ASSERT_EQ(server.Begin(0, "org-1", kAsked), COUNTERMARK_OK);
-  ASSERT_EQ(server.Begin(1, "org-2", kAsked), COUNTERMARK_OK);  // the next call wipes what the copy of the first left
+  ASSERT_EQ(server.Begin(1, "org-2", kAsked), COUNTERMARK_OK);
+  ASSERT_EQ(server.Begin(0, "org-1", kAsked), COUNTERMARK_OK);  // no further call is needed to wipe the copy it was sent from
   EXPECT_EQ(Copies(key, cudaMemoryTypeDevice), 1);
   EXPECT_EQ(Copies(key, cudaMemoryTypeHost), 0);
   (void)server.Sample({.slots = {0, 1}, .logits = {RowAfter(1, kVocabulary, 2), RowAfter(2, kVocabulary, 2)}, .commit = true});
@@ -184,6 +184,19 @@ TEST(Device, KeysAreGoneWithTheirRequest) {
   EXPECT_EQ(Copies(epoch.Account("org-2"), cudaMemoryTypeDevice), 1);
   ASSERT_EQ(server.Begin(1, "org-1", kAsked), COUNTERMARK_OK);  // over it
   EXPECT_EQ(Copies(epoch.Account("org-2"), cudaMemoryTypeDevice), 0);
+}
+
+// Where the stream that wipes cannot be had, it is done before the call returns.
+TEST(Device, KeysAreGoneAlsoWhereWipingFails) {
+  const EpochKeys epoch = MakeEpoch(Scheme::kGumbel, kVocabulary);
+  for (const char* function : {"cudaEventRecord", "cudaStreamWaitEvent", "cudaLaunchHostFunc"}) {
+    Serving server(epoch);
+    simt::InjectFailure(function, 1, cudaErrorUnknown);
+    EXPECT_EQ(server.Begin(0, "org-1", kAsked), COUNTERMARK_DEVICE) << function;
+    simt::ClearFailures();
+    EXPECT_EQ(Copies(epoch.Account("org-1"), cudaMemoryTypeHost), 0) << function;
+    EXPECT_EQ(Copies(epoch.Account("org-1"), cudaMemoryTypeDevice), 0) << function;
+  }
 }
 
 // More calls than there are staging entries, and more tokens than one holds.

@@ -243,5 +243,16 @@ TEST(FaultyRows, ASlotNamedTwice) {
   EXPECT_EQ(server.Metrics().bad_slots, 5u);
 }
 
+// A call on a slot that has not begun counts once, however long.
+TEST(FaultyCalls, AnEmptySlotIsCountedOnceACall) {
+  Serving server(MakeEpoch(Scheme::kGumbel, kVocabulary), [](countermark_hook_options* o) { o->max_length = 16; });
+  const std::vector<uint32_t> tokens(100, 3);
+  ASSERT_EQ(server.Commit(2, tokens), COUNTERMARK_OK);
+  ASSERT_EQ(server.Rebuild(2, tokens), COUNTERMARK_OK);
+  ASSERT_EQ(countermark_rollback(server.hook, 2, 5, nullptr), COUNTERMARK_OK);
+  EXPECT_EQ(server.Metrics().bad_slots, 3u);
+  EXPECT_EQ(server.Metrics().too_long, 0u);
+}
+
 }  // namespace
 }  // namespace countermark::testing

@@ -59,6 +59,19 @@ TEST(Threads, HooksSharingKeys) {
   EXPECT_EQ(together, alone);
 }
 
+// Messages are the thread's own, one a handle: eight handles at once keep theirs, and a new handle, at whatever address, begins with none.
+TEST(Threads, MessagesOfManyHandles) {
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::unique_ptr<TestKeys>> handles;
+    for (int i = 0; i < 8; ++i) {
+      handles.push_back(std::make_unique<TestKeys>());
+      EXPECT_STREQ(countermark_keys_message(handles.back()->keys), "");
+      EXPECT_EQ(handles.back()->Open("/no/such/file-" + std::to_string(i)), COUNTERMARK_NOT_FOUND);
+    }
+    for (int i = 0; i < 8; ++i) EXPECT_NE(std::string(countermark_keys_message(handles[static_cast<size_t>(i)]->keys)).find("file-" + std::to_string(i)), std::string::npos);
+  }
+}
+
 // A hook outlives the handle of the keys it was made from.
 TEST(Threads, AHookOutlivesItsKeys) {
   auto keys = std::make_unique<TestKeys>();

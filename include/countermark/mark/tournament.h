@@ -41,8 +41,9 @@ COUNTERMARK_HD inline uint64_t TournamentRatioByDoubles(uint64_t total, uint64_t
   const int64_t more = static_cast<int64_t>(rest * inverse);
   q += static_cast<uint64_t>(more);
   int64_t left = static_cast<int64_t>(low - product - static_cast<uint64_t>(more) * total);  // within 2·W of 0, modulo 2⁶⁴ exactly
-  for (; left < 0; left += static_cast<int64_t>(total)) --q;
-  for (; left >= static_cast<int64_t>(total); left -= static_cast<int64_t>(total)) ++q;
+  // Two steps at most; bounded, so that sums that are none (A > W) give a wrong ratio and no endless loop.
+  for (int step = 0; step < 4 && left < 0; ++step, left += static_cast<int64_t>(total)) --q;
+  for (int step = 0; step < 4 && left >= static_cast<int64_t>(total); ++step, left -= static_cast<int64_t>(total)) ++q;
   return q;
 }
 
