@@ -233,8 +233,12 @@ def test_overlap_and_retraction(host, engine, serving):
     request = host.request("a", ticket=serving.ticket("org-a"), sampling_seed=1)
     rows = [row(3, step) for step in range(60)]
     late = host.step([request], [rows[0]], extend=True, overlap=True)
-    for r in rows[1:30]:
-        now = host.step([request], [r], overlap=True)
+    other = host.request("b", sampling_seed=1)
+    for step, r in enumerate(rows[1:30]):
+        if step == 9:  # another's prefill in the same batch
+            now = host.step([other, request], [row(1), r], extend=True, decoding=[request], overlap=True)[1:]
+        else:
+            now = host.step([request], [r], overlap=True)
         host.take([request], late)
         late = now
     assert len(request.output_ids) == 29  # and the thirtieth is lost
@@ -247,7 +251,7 @@ def test_overlap_and_retraction(host, engine, serving):
     assert list(request.output_ids) == alone(serving, "org-a", "r-1/0", rows, 1)
     counters = engine.counters()
     assert counters["requests_signed"] == 1
-    assert sum(counters[name] for name in counters if name.startswith("tokens_")) == 60  # the lost one is taken off again
+    assert sum(counters[name] for name in counters if name.startswith("tokens_")) == 60 + 1  # the lost one is taken off again
     assert counters["tokens_forced"] == 0
 
 
