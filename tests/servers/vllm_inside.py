@@ -2,7 +2,9 @@
 kernels around them need a GPU), its configuration. Run by vllm_test.py, once: vllm_inside.py FOLDER RESULTS.json; each check_… is a test there.
 """
 import contextlib
+import copy
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -38,6 +40,16 @@ SERVING = FixedServing(FOLDER / "served", server="vllm")
 
 def configuration(**arguments):
     return EngineArgs(**{"model": str(SMALL_MODEL), "dtype": "bfloat16", "enforce_eager": True, "max_model_len": 256, "max_num_seqs": 8, **arguments}).create_engine_config()
+
+
+@functools.lru_cache(maxsize=1)
+def _plain():
+    return configuration()
+
+
+def plain():
+    """A configuration of its own to each engine; vLLM takes a second to make one."""
+    return copy.copy(_plain())
 
 
 def row(request, position):
@@ -84,7 +96,7 @@ class Batch:
 
     def __init__(self, late=False, repaired=False):
         self.late = late
-        processors = build_logitsprocs(configuration(), HOST, False, False, ())
+        processors = build_logitsprocs(plain(), HOST, False, False, ())
         self.processor = next(p for p in processors.all if isinstance(p, adapter.MarkProcessor))
         self.engine = self.processor._seat._engine
         self.batch = InputBatch(
@@ -391,7 +403,7 @@ class Runner:
         from vllm.v1.worker.gpu import model_runner
 
         self.states = RequestState(8, 256, 1024, drafts, VOCABULARY, HOST)
-        config = configuration()
+        config = plain()
         with environment(VLLM_USE_V2_MODEL_RUNNER="1"):  # not while it is made: vLLM would ask for Triton
             assert config.use_v2_model_runner
             if drafts:  # as far as the samplers read it: a draft model is not needed
@@ -576,7 +588,7 @@ def check_bad_set_ups():
 
 
 def check_bad_set_ups_of_the_v2_runner():
-    config = configuration()
+    config = plain()
     for change, expect in (
         (lambda c: setattr(c, "watermark_config", object()), "own watermark"),
         (lambda c: setattr(c.model_config, "enable_trace_replay", True), "enable-trace-replay"),
@@ -599,7 +611,7 @@ def check_bad_set_ups_of_the_v2_runner():
     # vLLM's own loader takes the class for either runner.
     with environment(COUNTERMARK_CONFIG=None):
         state = LogitsProcRequestState.from_request_state(RequestState(2, 64, 64, 0, VOCABULARY, HOST))
-        silent = adapter.MarkProcessor(configuration(), state)
+        silent = adapter.MarkProcessor(plain(), state)
         assert silent._seat is None  # installed and not configured: it says so, and stays out of the way
 
 

@@ -249,8 +249,8 @@ def test_installed_and_not_configured(second, serving, tmp_path):
 
 def test_a_bad_set_up_does_not_start(serving, tmp_path):
     """The command itself: it ends by itself, before the model is loaded, and one line says why. The other bad set-ups are check_bad_set_ups."""
-    broken = tmp_path / "config.toml"
-    broken.write_text(serving.config.read_text().replace('"epoch/*.bundle"', '"none/*.bundle"').replace('"', '"'))
+    broken = serving.folder / "broken.toml"
+    broken.write_text(serving.config.read_text().replace('"epoch/*.bundle"', '"none/*.bundle"'))
     server = vllm_support.Vllm(tmp_path, config=broken)
     assert server.ended(120) not in (0, None)
     lines = [line for line in server.output().splitlines() if "countermark:" in line]
