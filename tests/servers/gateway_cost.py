@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 
 import httpx
-from serving_fixture import FixedServing, Server, free_port
+
+sys.path.insert(0, str(Path(__file__).parent))
+from serving_fixture import FixedServing, Server, free_port  # noqa: E402
 
 HERE = Path(__file__).parent
 
