@@ -8,6 +8,7 @@
 
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -91,6 +92,10 @@ class Gate:
                 raise InvalidArgumentError(f"{config.gateway.upstream_key_file}: one line of printable characters without blanks is expected")
             self._upstream_key = key
         self.log = ServingLog(config.log, self.counters) if config.log.directory is not None else None
+        who = f"accounts of {config.accounts_file}" if self._accounts is not None else f"account {config.account!r} for the whole port"
+        carried = "tickets" if self._ticket_key is not None and kind != "openai" else "no tickets"
+        logged = f"{self.log.path}, token ids: {config.log.token_ids}, fsync: {config.log.fsync}" if self.log is not None else "none"
+        print(f"countermark: API for {kind}: {who}, {carried}; log-probabilities: {config.policy.logprobs}; low entropy: {config.policy.low_entropy}; serving log: {logged}", file=sys.stderr, flush=True)
 
     def account(self, headers: Headers) -> str:
         """The account of the request's API key, or the port's. Errors: BodyError with status 401."""
