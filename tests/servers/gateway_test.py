@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -246,3 +247,12 @@ def test_check_and_make_ticket_key(tmp_path):
     assert "0." in run("--version").stdout and "--make-key" in run("--help").stdout
     plain = run("--check", "--config", config_of(tmp_path / "o", "http://127.0.0.1:9", kind="openai").config)
     assert plain.returncode == 0 and "no ticket reaches a hook" in plain.stderr
+
+
+def test_the_program_is_installed_with_the_package():
+    import countermark
+
+    if Path(sys.prefix) not in Path(countermark.__file__).parents:
+        pytest.skip("the package is not the installed one")
+    done = subprocess.run([Path(sys.prefix, "bin", "countermark-gateway"), "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"countermark-gateway {countermark.__version__}\n"
