@@ -1,4 +1,9 @@
-"""From a key store to a signed report: keys made, a suspect examined, the report verified and an altered one refused."""
+"""From a key store to a signed report: keys made, a suspect examined, the report verified and an altered one refused.
+
+The store draws its keys afresh at every run, so that some verdicts have a chance of failing by it. Under the keys of others or unmarked, "evidence" is held to alpha over all that one run of the
+program asks: below 10⁻⁶ for each such assertion, of which there are two. A marked record of 200 tokens is missed with odds below 10⁻¹² (the number of its windows in the base
+channel, Binomial(198, 1/2), among the causes).
+"""
 import json
 import random
 
@@ -35,8 +40,8 @@ def keys(tmp_path_factory):
 def suspect(keys):
     rng = random.Random(11)
     epoch = mark_oracle.Epoch(bytes.fromhex((keys / 'epoch.key').read_text().strip()))
-    records = [{'id': f'm{i}', 'token_ids': epoch.write('org-2', 120, 50000, rng)} for i in range(3)]
-    records += [{'id': f'p{i}', 'token_ids': [rng.randrange(50000) for _ in range(120)]} for i in range(3)]
+    records = [{'id': f'm{i}', 'token_ids': epoch.write('org-2', 200, 50000, rng)} for i in range(3)]
+    records += [{'id': f'p{i}', 'token_ids': [rng.randrange(50000) for _ in range(200)]} for i in range(3)]
     return jsonl(keys / 'suspect.jsonl', records)
 
 
@@ -101,7 +106,7 @@ def test_a_report_on_an_exported_key_is_signed_from_a_store(keys, suspect, tmp_p
     assert made.returncode == 1, made.err
     assert run(report, '--public-key', keys / 'signer.pem', program='watermark-verify').returncode == 0
     bare = tmp_path / 'bare.json'
-    made = run(suspect, '--epoch-key', bare_key(tmp_path), '--report', bare, '--signing-keystore', keys / 'keys.cmks', '--passphrase-file', keys / 'pass')
+    made = run(suspect, '--epoch-key', bare_key(tmp_path), '--alpha', 1e-9, '--report', bare, '--signing-keystore', keys / 'keys.cmks', '--passphrase-file', keys / 'pass')
     assert made.returncode == 0, made.err
     assert run(bare, '--public-key', keys / 'signer.pem', program='watermark-verify').returncode == 0
 
