@@ -28,11 +28,12 @@ PROMPTS = [
     "Write about a gardener who talks to the plants.",
     "Explain what makes a good neighbour, with examples.",
 ]
-# Keys are fresh at every run, so a check can fail by chance. What is called clean is held to one in a million, as --alpha is: three schemes, the base
-# channel and the accounts of each (Holm over three), and in step 4 the accounts that nothing was taken from: at most 7 runs in a million. What is
-# called found lies far beyond its bound: under gumbel and tournament every account at 1e-18 or less. Partition is weaker: four answers give an account about
-# 1e-7 give or take two decades, which would miss 1e-3 in one run of fifty, so its accounts are shown and its mark alone is checked.
-CLEAN = -6
+# Keys are fresh at every run, so a check can fail by chance. What is called clean is held to one in ten million: three schemes, the base channel and the
+# accounts of each (Holm over three), and in step 4 the accounts that nothing was taken from: at most 7 runs in ten million. What is called found lies far
+# beyond its bound: under gumbel and tournament every account at 1e-18 or less, whose standard deviation is four decades and some; partition's base channel at
+# 1e-80, of eight. Partition's accounts are weaker: four answers give one about 1e-7 give or take two decades and more, which would miss 1e-3 in one run of
+# fifty, so they are shown and its mark alone is checked.
+CLEAN = -7
 failures = []
 
 
@@ -163,8 +164,8 @@ def demo(keys, generate, detect, verify, model, path):
     shown = run(*common, "--color", "never", "--report", path("report.json"), expect=(1,))
     say("   " + "\n   ".join(shown.stdout.strip().splitlines()))
     base, accounts = pooled(json.loads(run(*common, "--json", expect=(1,)).stdout))
-    check(base < -6, f"the data set carries the mark (log10 p {base:.1f})")
-    check(accounts[THIEF] < -6 and all(p > CLEAN for a, p in accounts.items() if a != THIEF), f"{THIEF} is named, and nobody else")
+    check(base < CLEAN, f"the data set carries the mark (log10 p {base:.1f})")
+    check(accounts[THIEF] < CLEAN and all(p > CLEAN for a, p in accounts.items() if a != THIEF), f"{THIEF} is named, and nobody else")
 
     step(5, "The signed report, verified without the key store, and a tampered copy refused")
     done = run(verify, path("report.json"), "--public-key", path("public.pem"), "--input", path("suspect.jsonl"))
