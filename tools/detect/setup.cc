@@ -79,7 +79,9 @@ absl::StatusOr<KeyStore> OpenStore(const std::string& path, const Options& optio
   return KeyStore::Open(path, passphrase);
 }
 
-absl::StatusOr<std::vector<std::string>> ReadAccounts(const std::string& path) {
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ReadLabels(const std::string& path) {
   CM_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kMaxAccountsFile));
   std::vector<std::string> accounts;
   size_t line = 0;
@@ -90,17 +92,15 @@ absl::StatusOr<std::vector<std::string>> ReadAccounts(const std::string& path) {
     begin = end + 1;
     if (name.ends_with('\r')) name.remove_suffix(1);
     if (name.empty()) continue;
-    const absl::Status valid = ValidateLabel("the account's name", name);
+    const absl::Status valid = ValidateLabel("the name", name);
     if (!valid.ok()) return absl::InvalidArgumentError(Cat(path, ":", line, ": ", std::string(valid.message())));
     accounts.emplace_back(name);
   }
-  if (accounts.empty()) return absl::InvalidArgumentError(Cat("'", path, "': no accounts in this file"));
+  if (accounts.empty()) return absl::InvalidArgumentError(Cat("'", path, "': no names in this file"));
   return accounts;
 }
 
-}  // namespace
-
-absl::StatusOr<Setup> MakeSetup(const Options& o) {
+absl::StatusOr<LoadedKeys> LoadKeys(const Options& o) {
   std::optional<KeyStore> store;
   std::optional<EpochKeys> keys;
   bool has_record = true;
@@ -115,22 +115,10 @@ absl::StatusOr<Setup> MakeSetup(const Options& o) {
     CM_ASSIGN_OR_RETURN(keys, has_record ? ReadExport(o.epoch_key) : BareKey(o));
   }
   if (has_record) CM_RETURN_IF_ERROR(CheckAgainstRecord(o, keys->record));
-  if (!o.report.empty()) {
-    if (!o.signing_keystore.empty()) {
-      CM_ASSIGN_OR_RETURN(store, OpenStore(o.signing_keystore, o));
-    }
-    CM_RETURN_IF_ERROR(store->SigningKey().status());  // before the work, not after it
-  }
+  return LoadedKeys{std::move(store), has_record, *std::move(keys)};
+}
 
-  std::vector<std::string> accounts = o.accounts;
-  if (!o.accounts_file.empty()) {
-    CM_ASSIGN_OR_RETURN(accounts, ReadAccounts(o.accounts_file));
-  }
-  if (o.registered_accounts) {
-    accounts = keys->accounts;
-    if (accounts.empty()) return absl::InvalidArgumentError("--registered-accounts: no accounts are registered there");
-  }
-
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Options& o, bool has_record, EpochKeys* keys) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!o.tokenizer.empty()) {
     CM_ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(o.tokenizer));
@@ -141,8 +129,32 @@ absl::StatusOr<Setup> MakeSetup(const Options& o) {
     }
     if (!has_record && keys->record.vocabulary == 0) keys->record.vocabulary = tokenizer->vocabulary();
   }
-  CM_ASSIGN_OR_RETURN(Detector detector, Detector::Create(*keys, std::move(accounts)));
-  return Setup{std::move(store), has_record, std::move(keys->accounts), std::move(tokenizer), std::move(detector)};
+  return tokenizer;
+}
+
+absl::StatusOr<Setup> MakeSetup(const Options& o) {
+  CM_ASSIGN_OR_RETURN(LoadedKeys loaded, LoadKeys(o));
+  std::optional<KeyStore>& store = loaded.store;
+  EpochKeys& keys = loaded.keys;
+  if (!o.report.empty()) {
+    if (!o.signing_keystore.empty()) {
+      CM_ASSIGN_OR_RETURN(store, OpenStore(o.signing_keystore, o));
+    }
+    CM_RETURN_IF_ERROR(store->SigningKey().status());  // before the work, not after it
+  }
+
+  std::vector<std::string> accounts = o.accounts;
+  if (!o.accounts_file.empty()) {
+    CM_ASSIGN_OR_RETURN(accounts, ReadLabels(o.accounts_file));
+  }
+  if (o.registered_accounts) {
+    accounts = keys.accounts;
+    if (accounts.empty()) return absl::InvalidArgumentError("--registered-accounts: no accounts are registered there");
+  }
+
+  CM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(o, loaded.has_record, &keys));
+  CM_ASSIGN_OR_RETURN(Detector detector, Detector::Create(keys, std::move(accounts)));
+  return Setup{std::move(store), loaded.has_record, std::move(keys.accounts), std::move(tokenizer), std::move(detector)};
 }
 
 }  // namespace countermark::detect_tool

@@ -23,6 +23,18 @@ struct Setup {
   Detector detector;
 };
 
+// The epoch's keys, wherever the options say they are, and held against what the flags say of the mark.
+struct LoadedKeys {
+  std::optional<KeyStore> store;  // of --keystore
+  bool has_record = true;
+  EpochKeys keys;
+};
+absl::StatusOr<LoadedKeys> LoadKeys(const Options& options);
+// Account or request names, one a line; blank lines are none. Errors name the line.
+absl::StatusOr<std::vector<std::string>> ReadLabels(const std::string& path);
+// --tokenizer, which must be the record's; null where none was given. Where there is no record, `keys` learns the vocabulary.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Options& options, bool has_record, EpochKeys* keys);
+
 // Errors say which file or which two values disagree.
 absl::StatusOr<Setup> MakeSetup(const Options& options);
 

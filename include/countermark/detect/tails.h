@@ -62,6 +62,10 @@ inline constexpr std::array<double, 24> kEValueBets = [] {
   return bets;
 }();
 
+// ln of the whole product at each bet of kEValueBets: Log10E is log10 of the mean of their exponentials. All 0 where Log10E is 0 for lack of
+// pairs or an impossible count.
+std::array<long double, kEValueBets.size()> LnEOfBets(const ChannelCount& count, const MarkParameters& parameters);
+
 // Whether some text could have given this count: K ≤ N, K ≤ m·N, or K ≤ N·24387948313145 (the highest score), with parameters in
 // range. For counts that come from elsewhere, such as a report.
 bool PossibleCount(const ChannelCount& count, const MarkParameters& parameters);
