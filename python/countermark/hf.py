@@ -310,6 +310,8 @@ def generate_marked(
     of_prompts = [account] * len(prompts) if accounts is None else list(accounts)
     if len(of_prompts) != len(prompts):
         raise InvalidArgumentError(f"there are {len(prompts)} prompts and {len(of_prompts)} accounts")
+    if not all(isinstance(of_prompt, str) for of_prompt in of_prompts):
+        raise InvalidArgumentError("an account is no text; countermark.BASE_ONLY says that a request has none")
     if requests is not None and len(requests) != len(prompts):
         raise InvalidArgumentError(f"there are {len(prompts)} prompts and {len(requests)} requests")
     if not prompts:
