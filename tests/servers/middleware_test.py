@@ -136,6 +136,12 @@ def test_other_ways_of_decoding_are_refused(site, member, value):
     assert response.status_code == 400 and response.json()["error"]["param"] == member and not site.fake.seen
 
 
+def test_answers_are_not_stored(site):
+    site.post("/v1/responses", {"input": "p", "store": True})
+    site.post("/v1/responses", {"input": "p"})
+    assert [body["store"] for body in site.fake.bodies] == [False, False]
+
+
 def test_operators_may_let_more_through(tmp_path):
     site = Site(tmp_path, extra='[policy]\nextra_fields = ["my_field"]\nextra_xargs = ["plugin"]')
     site.post("/v1/completions", {"prompt": "p", "my_field": 1, "other": 2, "vllm_xargs": {"plugin": "a", "countermark": "x", "countermark_asked": "y", "more": 1}})
@@ -429,6 +435,13 @@ def test_a_client_that_goes_away(site):
     # In the midst of its body: the server never hears of it.
     asyncio.run(raw(site.middleware, scope, [{"type": "http.request", "body": b'{"prompt":', "more_body": True}, {"type": "http.disconnect"}]))
     assert not site.fake.seen
+
+    # What comes after the body reaches nobody.
+    async def app(scope, receive, send):
+        assert (await receive())["more_body"] is False and (await receive())["type"] == "http.disconnect"
+
+    site.middleware.app = app
+    asyncio.run(raw(site.middleware, scope, [{"type": "http.request", "body": b'{"prompt":"p"}', "more_body": False}, {"type": "http.request", "body": b"more", "more_body": False}, {"type": "http.disconnect"}]))
 
     # In the midst of the answer: the server sees the disconnect, and what was sent is logged.
     class Waits:

@@ -8,7 +8,7 @@ from gate_fixture import Site
 from serving_fixture import events
 
 VLLM_ASKS = [("/v1/completions", {"logprobs": 0}), ("/v1/completions", {"logprobs": 5}), ("/v1/completions", {"logprobs": -1}), ("/v1/completions", {"logprobs": True}), ("/v1/completions", {"prompt_logprobs": 0}),
-             ("/v1/completions", {"prompt_logprobs": 3}), ("/v1/completions", {"logprobs": 1, "logprob_token_ids": [1, 2]}), ("/v1/chat/completions", {"logprobs": True}),
+             ("/v1/completions", {"prompt_logprobs": 3}), ("/v1/completions", {"prompt_logprobs": -1}), ("/v1/completions", {"logprobs": 1, "logprob_token_ids": [1, 2]}), ("/v1/chat/completions", {"logprobs": True}),
              ("/v1/chat/completions", {"logprobs": True, "top_logprobs": 20}), ("/v1/chat/completions", {"top_logprobs": -1}), ("/v1/responses", {"include": ["message.output_text.logprobs"]}),
              ("/v1/responses", {"include": ["message.output_text.logprobs"], "top_logprobs": 20})]
 LLAMA_ASKS = [("/completion", {"n_probs": 5}), ("/completion", {"n_probs": -1}), ("/completion", {"logprobs": 5}), ("/completion", {"logprobs": True}), ("/v1/completions", {"logprobs": 3}),
