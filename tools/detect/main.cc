@@ -12,6 +12,7 @@
 #include "tools/cli/cli.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
+#include "tools/detect/foreign.h"
 #include "tools/detect/run.h"
 
 namespace countermark::detect_tool {
@@ -31,6 +32,17 @@ cli::ExitCode ExitOf(const Run& run, double min_coverage) {
   if (run.incomplete || run.coverage() < min_coverage) return cli::kIncomplete;
   if (run.pooled_verdict == RecordVerdict::kMarked || run.marked > 0) return cli::kEvidence;
   return run.pooled_verdict == RecordVerdict::kInconclusive ? cli::kIncomplete : cli::kNoEvidence;
+}
+
+absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files, const Options& options, uint64_t* counted) {
+  *counted = 0;
+  if (!InputsAreCountable(files)) return options.records.value_or(0);
+  CM_ASSIGN_OR_RETURN(*counted, CountRecords(files, options.input));
+  if (options.limit > 0) *counted = std::min(*counted, options.limit);
+  if (options.records && *options.records < *counted) {
+    return absl::InvalidArgumentError(Cat("--records is ", *options.records, ", and the input holds ", *counted));
+  }
+  return std::max<uint64_t>(options.records.value_or(*counted), 1);
 }
 
 namespace {
@@ -155,18 +167,6 @@ class Sink {
   const bool color_;
 };
 
-// How many records verdicts are given for: what was counted, or more if the operator says so; 0 if nobody knows.
-absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files, const Options& options, uint64_t* counted) {
-  *counted = 0;
-  if (!InputsAreCountable(files)) return options.records.value_or(0);
-  CM_ASSIGN_OR_RETURN(*counted, CountRecords(files, options.input));
-  if (options.limit > 0) *counted = std::min(*counted, options.limit);
-  if (options.records && *options.records < *counted) {
-    return absl::InvalidArgumentError(Cat("--records is ", *options.records, ", and the input holds ", *counted));
-  }
-  return std::max<uint64_t>(options.records.value_or(*counted), 1);
-}
-
 absl::Status Detect(const cli::Program& program, const Options& options, Run* run) {
   CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(options.files));
   CM_ASSIGN_OR_RETURN(const Setup setup, MakeSetup(options));
@@ -216,6 +216,10 @@ int main(int argc, char** argv) {
     return program.Fail(status, "see 'watermark-detect --help'");
   }
   detect_tool::Run run;
+  if (detect_tool::IsForeign(options)) {
+    if (absl::Status status = detect_tool::DetectForeign(program, options, &run); !status.ok()) return program.Fail(status);
+    return detect_tool::ExitOf(run, options.min_coverage);
+  }
   if (absl::Status status = detect_tool::Detect(program, options, &run); !status.ok()) return program.Fail(status);
   return detect_tool::ExitOf(run, options.min_coverage);
 }

@@ -2,9 +2,26 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string_view>
 
+#include "countermark/detect/foreign/format.h"
+#include "src/base/strings.h"
+
 namespace countermark::detect_tool {
+namespace {
+
+const std::vector<std::string> kInputFormats = {"auto", "text", "jsonl", "csv"};
+
+std::vector<std::string> AllFormats() {
+  std::vector<std::string> names = kInputFormats;
+  for (const ForeignFormatInfo& format : ForeignFormats()) names.emplace_back(format.name);
+  return names;
+}
+
+}  // namespace
+
+bool IsForeign(const Options& options) { return std::find(kInputFormats.begin(), kInputFormats.end(), options.format) == kInputFormats.end(); }
 
 void AddOptions(cli::Program& program, Options* o) {
   CLI::App& app = program.app();
@@ -37,7 +54,10 @@ void AddOptions(cli::Program& program, Options* o) {
   app.add_option("--id-field", o->input.id_field, "member or column with the record's id")->group(input);
   CLI::Option* prompt = app.add_option("--prompt-field", o->input.prompt_field, "member or column with the prompt, whose windows are not scored")->group(input);
   app.add_option("--prompt-ids-field", o->input.prompt_ids_field, "the same as token ids")->group(input)->excludes(prompt);
-  app.add_option("--format", o->format, "auto, text, jsonl or csv")->group(input)->check(CLI::IsMember({"auto", "text", "jsonl", "csv"}));
+  app.add_option("--format", o->format, "of the input: auto, text, jsonl or csv; or of another project's mark, which is then looked for in place of ours (docs/foreign-formats.md)")
+      ->group(input)
+      ->check(CLI::IsMember(AllFormats()));
+  app.add_option("--format-config", o->foreign_config, "that project's configuration, JSON, with vocab_size")->group(input);
   app.add_option("--records", o->records, "number of records that verdicts are given for, where it cannot be counted (a pipe) or more are tested elsewhere")
       ->group(input)
       ->check(CLI::PositiveNumber);
@@ -102,7 +122,16 @@ absl::Status Settle(int argc, char** argv, Options* o) {
     o->files.push_back("-");
   }
   const int sources = !o->epoch_key.empty() + !o->keystore.empty() + !o->bundle.empty();
-  if (sources == 0) return absl::InvalidArgumentError("no key: give one of --epoch-key, --keystore, --bundle");
+  if (IsForeign(*o)) {
+    if (o->foreign_config.empty()) return absl::InvalidArgumentError(Cat("--format ", o->format, " needs --format-config"));
+    if (sources != 0 || !o->accounts.empty() || !o->accounts_file.empty() || o->registered_accounts || o->scheme || o->window || o->weights || o->green || o->layers || o->delta || o->vocabulary) {
+      return absl::InvalidArgumentError(Cat("--format ", o->format, " takes its key and all else from --format-config: keys, accounts and parameters of our mark have no part in it"));
+    }
+    if (!o->report.empty()) return absl::InvalidArgumentError("--report signs findings of our own mark; another project's key is committed to nowhere");
+  } else if (!o->foreign_config.empty()) {
+    return absl::InvalidArgumentError("--format-config belongs to another project's mark: name it by --format");
+  }
+  if (sources == 0 && !IsForeign(*o)) return absl::InvalidArgumentError("no key: give one of --epoch-key, --keystore, --bundle");
   if (!o->keystore.empty() && o->epoch.empty()) return absl::InvalidArgumentError("--keystore needs --epoch");
   if (!o->report.empty() && o->keystore.empty() && o->signing_keystore.empty()) {
     return absl::InvalidArgumentError("--report needs a signing key: give --keystore, or --signing-keystore");

@@ -32,6 +32,7 @@ struct Options {
   std::string tokenizer;
   InputOptions input;
   std::string format = "auto";
+  std::string foreign_config;  // another project's configuration; the format is then `format`
   std::optional<uint64_t> records;
   uint64_t limit = 0;
 
@@ -44,6 +45,9 @@ struct Options {
   uint64_t commitments_published = 0;
   int threads = 0;
 };
+
+// Whether another project's mark is looked for.
+bool IsForeign(const Options& options);
 
 void AddOptions(cli::Program& program, Options* options);
 

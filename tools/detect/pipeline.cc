@@ -22,10 +22,10 @@ struct Batch {
 };
 
 // One worker's tools; its memory is reused from record to record.
-class Scorer {
+class Worker {
  public:
-  Scorer(const Detector& detector, const Tokenizer* tokenizer, const InputOptions& input, const std::vector<std::string>& paths)
-      : detector_(detector), tokenizer_(tokenizer), input_(input), paths_(paths), pairs_(detector.window()) {}
+  Worker(ItemScorer score, const Tokenizer* tokenizer, const InputOptions& input, const std::vector<std::string>& paths)
+      : score_(std::move(score)), tokenizer_(tokenizer), input_(input), paths_(paths) {}
 
   void Work(Item& item) {
     if (item.raw.ends_file) {
@@ -34,7 +34,8 @@ class Scorer {
       return;
     }
     try {
-      item.status = Score(item);
+      item.status = Read(item);
+      if (item.status.ok()) item.status = score_(item);
     } catch (const std::bad_alloc&) {  // in a worker's thread it would end the process; as a record that could not be read, it is counted
       item.status = absl::ResourceExhaustedError("no memory for this record");
     }
@@ -45,7 +46,7 @@ class Scorer {
   }
 
  private:
-  absl::Status Score(Item& item) {
+  absl::Status Read(Item& item) {
     InputRecord& record = item.record;
     CM_RETURN_IF_ERROR(ParseRecord(item.raw, paths_[item.raw.file], input_, &record));
     if (!record.has_ids) {
@@ -57,19 +58,13 @@ class Scorer {
       CM_RETURN_IF_ERROR(tokenizer_->Encode(record.prompt_text, &tokens_));
       record.prompt_ids.assign(tokens_.ids.begin(), tokens_.ids.end());
     }
-    CM_RETURN_IF_ERROR(detector_.CheckIds(record.ids));
-    pairs_.Clear();
-    if (record.has_prompt) pairs_.ExcludeWindowsOf(record.prompt_ids);
-    pairs_.Add(record.ids);
-    item.result = detector_.Score(pairs_);
     return absl::OkStatus();
   }
 
-  const Detector& detector_;
+  const ItemScorer score_;
   const Tokenizer* tokenizer_;
   const InputOptions& input_;
   const std::vector<std::string>& paths_;
-  PairSet pairs_;
   TokenizedText tokens_;
 };
 
@@ -136,15 +131,30 @@ std::shared_ptr<Batch> ReadBatch(InputReader& reader, uint64_t limit, uint64_t* 
 
 absl::Status RunPipeline(InputReader& reader, const Detector& detector, const Tokenizer* tokenizer, const PipelineOptions& options,
                          const std::function<absl::Status(Item&)>& sink) {
+  const auto make_scorer = [&detector] {
+    return [&detector, pairs = std::make_shared<PairSet>(detector.window())](Item& item) -> absl::Status {
+      CM_RETURN_IF_ERROR(detector.CheckIds(item.record.ids));
+      pairs->Clear();
+      if (item.record.has_prompt) pairs->ExcludeWindowsOf(item.record.prompt_ids);
+      pairs->Add(item.record.ids);
+      item.result = detector.Score(*pairs);
+      return absl::OkStatus();
+    };
+  };
+  return RunPipeline(reader, tokenizer, options, make_scorer, sink);
+}
+
+absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const PipelineOptions& options, const std::function<ItemScorer()>& make_scorer,
+                         const std::function<absl::Status(Item&)>& sink) {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int threads = options.threads > 0 ? options.threads : cores;
   const std::vector<std::string>& paths = reader.paths();
   uint64_t read = 0;
   if (threads == 1) {
-    Scorer scorer(detector, tokenizer, options.input, paths);
+    Worker worker(make_scorer(), tokenizer, options.input, paths);
     while (std::shared_ptr<Batch> batch = ReadBatch(reader, options.limit, &read)) {
       for (Item& item : batch->items) {
-        scorer.Work(item);
+        worker.Work(item);
         CM_RETURN_IF_ERROR(sink(item));
       }
     }
@@ -155,9 +165,9 @@ absl::Status RunPipeline(InputReader& reader, const Detector& detector, const To
   std::vector<std::thread> workers;
   for (int i = 0; i < threads; ++i) {
     workers.emplace_back([&] {
-      Scorer scorer(detector, tokenizer, options.input, paths);
+      Worker worker(make_scorer(), tokenizer, options.input, paths);
       while (std::shared_ptr<Batch> batch = queue.Take()) {
-        for (Item& item : batch->items) scorer.Work(item);
+        for (Item& item : batch->items) worker.Work(item);
         queue.Done(*batch);
       }
     });
@@ -185,7 +195,7 @@ absl::Status RunPipeline(InputReader& reader, const Detector& detector, const To
     in_flight.pop_front();
   }
   queue.Close();
-  for (std::thread& worker : workers) worker.join();
+  for (std::thread& thread : workers) thread.join();
   return status;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "countermark/detect/detector.h"
+#include "countermark/detect/foreign/format.h"
 #include "countermark/detect/input.h"
 #include "countermark/tokenize/tokenizer.h"
 
@@ -16,6 +17,8 @@ struct Item {
   InputRecord record;      // `ids` holds the text's ids too
   absl::Status status;     // not OK: this record could not be read or scored
   DetectionResult result;
+  ForeignScore foreign;             // in place of it, where another project's mark is looked for
+  std::vector<ForeignDraw> draws;   // of that, where there are more records than one
 };
 
 struct PipelineOptions {
@@ -24,8 +27,14 @@ struct PipelineOptions {
   int threads = 0;     // 0: one a core
 };
 
+// What is done to a record's ids, by one thread at a time; its memory is reused from record to record.
+using ItemScorer = std::function<absl::Status(Item&)>;
+
 // Calls `sink` on the calling thread, once a record and once a file that breaks off (item.raw.ends_file), in order. Ends early with the sink's
-// error.
+// error. `make_scorer` is called once a thread; records are read and tokenised before a scorer sees them.
+absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const PipelineOptions& options, const std::function<ItemScorer()>& make_scorer,
+                         const std::function<absl::Status(Item&)>& sink);
+// The same with the detector's tests of countermark's own mark.
 absl::Status RunPipeline(InputReader& reader, const Detector& detector, const Tokenizer* tokenizer, const PipelineOptions& options,
                          const std::function<absl::Status(Item&)>& sink);
 

@@ -40,6 +40,9 @@ struct Run {
 
 inline constexpr size_t kKeptErrors = 1000;
 
+// How many records verdicts are given for: what was counted, or more if the operator says so; 0 if nobody knows.
+absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files, const Options& options, uint64_t* counted);
+
 // Of the run as a whole, from the pooled test and the records'.
 std::string_view OverallVerdict(const Run& run, double min_coverage);
 cli::ExitCode ExitOf(const Run& run, double min_coverage);

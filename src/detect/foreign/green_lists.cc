@@ -40,9 +40,9 @@ bool AnyTakesExact(const uint32_t* words, uint32_t n, uint32_t first, uint32_t v
 GreenLists::GreenLists(uint32_t vocabulary, uint32_t green, size_t keep_bytes)
     : vocabulary_(vocabulary), green_(green), reciprocal_(green), bytes_left_(static_cast<int64_t>(keep_bytes)) {
   for (uint32_t i = 0; i < green; ++i) reciprocal_[i] = 1.0f / static_cast<float>(vocabulary - i);
-  // Four slots a list that can be kept.
+  // Four slots a list that can be kept, within reason.
   const uint64_t lists = keep_bytes / (vocabulary / 8 + 64) + 1;
-  const int bits = std::clamp<int>(std::bit_width(4 * lists), 4, 20);
+  const int bits = std::clamp<int>(std::bit_width(4 * lists), 4, 16);
   shift_ = 64 - bits;
   slots_ = std::vector<Slot>(size_t{1} << bits);
 }

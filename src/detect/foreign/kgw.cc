@@ -41,12 +41,8 @@ class Kgw : public ForeignFormat {
 
   std::unique_ptr<ForeignScorer> NewScorer() const override;
 
-  // value[0]: green. value[1]: 1 if the seed came before (in the text, or in the pool's texts), which is all that is asked of it: is it 0 throughout.
   double Log10P(const ForeignCount& count) const override {
-    const uint64_t hits = static_cast<uint64_t>(count.statistic[0]);
-    const long double above = static_cast<long double>(hits) * parameters_.vocabulary - static_cast<long double>(count.draws) * parameters_.green;
-    if (above < parameters_.vocabulary && count.statistic[1] != 0) return 0;
-    return Log10BinomialTail(count.draws, hits, parameters_.green, parameters_.vocabulary);
+    return Log10BinomialTail(count.draws, static_cast<uint64_t>(count.statistic[0]), parameters_.green, parameters_.vocabulary);
   }
 
   const Parameters& parameters() const { return parameters_; }
@@ -88,7 +84,6 @@ class KgwScorer : public ForeignScorer {
 
     ForeignScore score;
     uint64_t hits = 0, hf_scored = 0, hf_hits = 0, keyless = 0, keyless_hits = 0;
-    seeds_.Begin(distinct_.size());
     draw_ids_.Begin(distinct_.size());
     for (size_t i = 0; i < distinct_.size(); ++i) {
       const Pair& pair = distinct_[i];
@@ -102,10 +97,9 @@ class KgwScorer : public ForeignScorer {
       }
       const uint64_t id = static_cast<uint64_t>(pair.seed) << 32 | pair.token;
       if (!draw_ids_.Add(id).second) continue;  // two previous tokens, one seed: keys with many trailing zeros
-      const ForeignDraw draw{{id, 0}, {green_[i], !seeds_.Add(pair.seed).second}};
+      const ForeignDraw draw{{id, 0}, {green_[i], 0}};
       score.count.Add(draw);
-      // In a pool a seed is shared with other texts as well.
-      if (draws != nullptr) draws->push_back({draw.id, {green_[i], 1}});
+      if (draws != nullptr) draws->push_back(draw);
     }
     score.scored = distinct_.size();
     score.log10_p = format_.Log10P(score.count);
@@ -133,7 +127,7 @@ class KgwScorer : public ForeignScorer {
 
   const Kgw& format_;
   GreenLists::Scanner scanner_;
-  FlatIndex index_, seeds_, draw_ids_;
+  FlatIndex index_, draw_ids_;
   std::vector<Pair> distinct_;
   std::vector<uint32_t> times_;
   std::vector<uint8_t> green_;
