@@ -5,6 +5,7 @@
     Detector, Tokenizer                 detection in texts, token ids and Arrow columns
     Report                              signed reports
     countermark.hf                      Hugging Face transformers
+    countermark.llama                   llama-cpp-python
 
 Errors are exceptions of countermark.errors; secrets are in no repr, pickle or traceback.
 """
