@@ -23,24 +23,30 @@ from typing import Any
 
 import torch
 import vllm
-from vllm.logger import init_logger
-from vllm.v1.sample.logits_processor.interface import LogitsProcessor as V1LogitsProcessor
-from vllm.v1.sample.logits_processor.interface import MoveDirectionality
-from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor as V2LogitsProcessor
 
 from countermark._core import has_cuda
 from countermark.errors import Error
 from countermark.hook import CPU, Step
-from countermark.serving.config import ENVIRONMENT, ServingConfig
-from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
 from countermark.serving import metrics
 from countermark.serving.body import BodyError
+from countermark.serving.config import ENVIRONMENT, ServingConfig
+from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
 from countermark.serving.middleware import AccountMiddleware as _AccountMiddleware
-
-__all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
 
 SUPPORTED = ("0.32.0",)
 """Versions of vLLM whose seats this file was written and tested against."""
+
+try:
+    from vllm.logger import init_logger
+    from vllm.v1.sample.logits_processor.interface import LogitsProcessor as V1LogitsProcessor
+    from vllm.v1.sample.logits_processor.interface import MoveDirectionality
+    from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor as V2LogitsProcessor
+except ImportError as error:
+    if os.environ.get(ENVIRONMENT):
+        refuse(f"vLLM {vllm.__version__} is not a version that this build knows ({', '.join(SUPPORTED)}): {error}")
+    raise
+
+__all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
 
 TICKET = "countermark"
 """The member of vllm_xargs, and so of SamplingParams.extra_args, that carries a request's ticket."""
@@ -86,7 +92,7 @@ def check_server(vllm_config: Any) -> ServingConfig:
     if named > 1:
         raise SetupError(f"--logits-processors names {_NAME} {named} times")
     if speculative is not None and not v2:
-        raise SetupError("speculative decoding on the V1 runner drops logits processors without a word: everything would be unmarked; use the V2 runner, or --speculative-config off")
+        raise SetupError("speculative decoding on the V1 runner drops logits processors without a word: everything would be unmarked; use the V2 runner, or leave --speculative-config out")
     if speculative is not None and speculative.rejection_sample_method == "synthetic":
         raise SetupError("rejection_sample_method 'synthetic' accepts drafts by chance: nothing could be marked")
     if model.is_diffusion:
@@ -328,6 +334,7 @@ class BatchSeat:
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._hook = engine, engine.hook
+        self._device = torch.device("cpu") if self._hook.device == CPU else torch.device("cuda", self._hook.device)
         self._rows: dict[int, _Row] = {}
         self._left: collections.OrderedDict[int, list[_Row]] = collections.OrderedDict()  # by the identity of their parameters, oldest first
 
@@ -369,7 +376,7 @@ class BatchSeat:
         elif row.slot is None:
             self._begin(row)
         elif row.tokens != outputs:
-            self._hook.rebuild(row.slot, outputs)
+            self._hook.rebuild(row.slot, outputs, stream=stream_of(self._device))
             row.tokens = list(outputs)
         return row
 
@@ -403,6 +410,7 @@ class BatchSeat:
             prompt=row.prompt,
             repeats=asked_before_the_floor(p) or (None if used == asked else asked),
             committed=row.tokens,
+            stream=stream_of(self._device),
         )
 
     def _take_slot(self) -> int:
@@ -426,7 +434,7 @@ class BatchSeat:
             new = row.emitted()
             if len(row.outputs) < len(row.tokens):  # taken back, after a cache that could not be read
                 if row.slot is not None:
-                    self._hook.rollback(row.slot, len(row.tokens) - len(row.outputs))
+                    self._hook.rollback(row.slot, len(row.tokens) - len(row.outputs), stream=stream_of(self._device))
                 del row.tokens[len(row.outputs) :]
                 continue
             row.tokens += new
@@ -436,7 +444,7 @@ class BatchSeat:
                 slots.append(row.slot)
                 tokens += new
             elif row.slot is not None and new:
-                self._hook.commit(row.slot, new)
+                self._hook.commit(row.slot, new, stream=stream_of(self._device))
         if slots:
             self._hook.commit_rows(slots, tokens)
 

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import importlib.util
 import io
 import json
 import os
@@ -518,6 +519,40 @@ def check_v2_drafts():
     assert sum(counted[f"tokens_{cause}"] for cause in countermark.CAUSES) == sum(len(r.tokens) for r in requests) and counted["tokens_forced"] == 0
 
 
+def check_v2_acceptance():
+    """Drafts that are their model's likeliest tokens (vLLM's default): vLLM accepts one with the probability p that the model gives it, and so do we, over the mark's noise. Everything here is
+    fixed, and so is the outcome: of 1600 drafts as many are accepted as that expects, to 3 % (its standard deviation is 2.6 %)."""
+    rng = np.random.default_rng(5)
+    base, accepted, expected, offered = rng.normal(0, 6, VOCABULARY).astype(np.float32), 0, 0.0, 0
+    whole = np.exp(base.astype(np.float64)).sum()
+    for turn in range(2):
+        runner = Runner(drafts=1)
+        requests = [Request(8 * turn + i, ACCOUNTS[i % 3], {"temperature": 1.0, "seed": i}) for i in range(8)]
+        for request in requests:
+            runner.enter(request)
+        slots = np.array([r.index for r in requests])
+        for _ in range(100):
+            rows, drafts = [], []
+            for _ in requests:
+                one, two = (np.roll(base, int(shift)) for shift in rng.integers(0, VOCABULARY, 2))
+                top = np.argpartition(one, -20)[-20:]
+                draft = int(top[np.argmax(one[top] + rng.normal(0, 1, 20))])
+                expected += float(np.exp(one[draft].astype(np.float64)) / whole)
+                rows += [torch.from_numpy(one), torch.from_numpy(two)]
+                drafts += [0, draft]
+            bounds = np.arange(0, 17, 2, dtype=np.int32)
+            batch = types.SimpleNamespace(
+                num_reqs=8, cu_num_logits_np=bounds, cu_num_logits=torch.from_numpy(bounds), idx_mapping_np=slots, idx_mapping=torch.from_numpy(slots).int(),
+                expanded_idx_mapping=torch.from_numpy(np.repeat(slots, 2)).int(), expanded_local_pos=torch.tensor([0, 1] * 8, dtype=torch.int32),
+                seq_lens_cpu_upper_bound=torch.full((8,), 250, dtype=torch.int32),
+            )
+            num_sampled = runner.rejection._verify_in_chunks(torch.stack(rows), batch, None, torch.tensor(drafts), torch.zeros(16), 16, -1)[1]
+            accepted, offered = accepted + int(num_sampled.sum()) - 8, offered + 8
+        assert runner.engine.counters()["tokens_marked"] > 500
+    print(f"acceptance: {accepted} of {offered}, {expected:.1f} expected without a mark")
+    assert offered == 1600 and accepted >= 0.97 * expected, (accepted, expected)
+
+
 def check_one_seat_an_engine():
     """The entry point and --logits-processors both bring the class: one of them marks."""
     processors = build_logitsprocs(configuration(logits_processors=["countermark.vllm:MarkProcessor"]), HOST, False, False, ("countermark.vllm:MarkProcessor",))
@@ -585,6 +620,25 @@ def check_bad_set_ups():
         refused("another version", "vLLM 0.33.1", good)
     finally:
         vllm.__version__ = version
+
+
+def check_a_vllm_whose_classes_have_moved():
+    """Where the module cannot be had at all: said likewise, if marks are wanted."""
+    name, said = "vllm.v1.sample.logits_processor.interface", io.StringIO()
+    kept = sys.modules[name]
+    try:
+        sys.modules[name] = None
+        for config, expected in ((str(SERVING.config), SystemExit), (None, ImportError)):
+            spec = importlib.util.spec_from_file_location("countermark.of_another_version", adapter.__file__)
+            with environment(COUNTERMARK_CONFIG=config), contextlib.redirect_stderr(said):
+                try:
+                    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                except expected:
+                    continue
+                raise AssertionError(expected)
+    finally:
+        sys.modules[name] = kept
+    assert said.getvalue().count("\n") == 1 and "is not a version that this build knows" in said.getvalue()
 
 
 def check_bad_set_ups_of_the_v2_runner():
