@@ -4,8 +4,9 @@
     countermark-gateway --make-ticket-key /run/secrets/ticket.key
     countermark-gateway --config … --make-key org-1          # a fresh API key on standard output, its hash into accounts_file
 
-The code of AccountMiddleware before a proxy: Starlette, httpx and uvicorn (pip install countermark[gateway]). Answers stream through as the server sends them; a client that goes away ends its request in the server. The
-client's own API key is never passed on; `gateway.upstream_key_file` names the one that the server is shown. Exit: 0; 2 with one line on standard error.
+The code of AccountMiddleware before a proxy: Starlette, httpx and uvicorn (pip install countermark[gateway]). Answers stream through as the server sends them;
+a client that goes away ends its request in the server. The client's own API key is never passed on; `gateway.upstream_key_file` names the one that the server
+is shown. Exit: 0; 2 with one line on standard error.
 """
 
 import argparse

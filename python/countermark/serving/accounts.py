@@ -9,11 +9,11 @@ TOML (accounts.toml)                             SQLite (any name that does not 
     account = "org-1"                                  account TEXT NOT NULL,
     disabled = true        # optional                  disabled INTEGER NOT NULL DEFAULT 0);
 
-The hash is SHA-256 of the key's UTF-8 bytes, which is enough for keys of 128 random bits or more. With an HMAC file (0600, 64 hex digits) it is HMAC-SHA256 under those 32 bytes: then the
-file alone does not let anyone try keys. Several keys may name one account.
+The hash is SHA-256 of the key's UTF-8 bytes, which is enough for keys of 128 random bits or more. With an HMAC file (0600, 64 hex digits) it is HMAC-SHA256
+under those 32 bytes: then the file alone does not let anyone try keys. Several keys may name one account.
 
-A changed file is taken up within a second. Where the new one cannot be read, what was read before stays in use, and that is counted and said on standard error. At start-up it is an error.
-SQLite is asked for each request, so it needs no reading again; a replaced file is opened anew.
+A changed file is taken up within a second. Where the new one cannot be read, what was read before stays in use, and that is counted and said on standard error.
+At start-up it is an error. SQLite is asked for each request, so it needs no reading again; a replaced file is opened anew.
 """
 
 import hashlib

@@ -29,6 +29,7 @@ from countermark.serving.ticket import TicketKey, read_private
 Headers = Iterable[tuple[bytes, bytes]]
 
 TICKET_FIELD = "countermark"
+_USAGE = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]{1,4096})")
 _PRINTABLE = re.compile(r"[ -~]{1,128}")
 # vLLM and llama-server give ids where these are asked for.
@@ -95,7 +96,8 @@ class Gate:
         who = f"accounts of {config.accounts_file}" if self._accounts is not None else f"account {config.account!r} for the whole port"
         carried = "tickets" if self._ticket_key is not None and kind != "openai" else "no tickets"
         logged = f"{self.log.path}, token ids: {config.log.token_ids}, fsync: {config.log.fsync}" if self.log is not None else "none"
-        print(f"countermark: API for {kind}: {who}, {carried}; log-probabilities: {config.policy.logprobs}; low entropy: {config.policy.low_entropy}; serving log: {logged}", file=sys.stderr, flush=True)
+        policies = f"log-probabilities: {config.policy.logprobs}; low entropy: {config.policy.low_entropy}"
+        print(f"countermark: API for {kind}: {who}, {carried}; {policies}; serving log: {logged}", file=sys.stderr, flush=True)
 
     def account(self, headers: Headers) -> str:
         """The account of the request's API key, or the port's. Errors: BodyError with status 401."""
@@ -182,7 +184,7 @@ class Gate:
         record: JSON = {"account": request.account, "request": request.label, "route": path, "status": status, "ended": ended, "stream": request.stream, "n": request.n}
         optional: dict[str, Any] = {"client_request_id": request.client_id, "response_id": answer.response_id, "removed": request.removed, "low_entropy": request.change}
         record |= {name: value for name, value in optional.items() if value}
-        usage = {name: value for name, value in (answer.usage or {}).items() if name in ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens") and isinstance(value, int)}
+        usage = {name: value for name, value in (answer.usage or {}).items() if name in _USAGE and isinstance(value, int)}
         if usage:
             record["usage"] = usage
         if self.config.log.token_ids != "none":

@@ -4,11 +4,13 @@
     log.write({"account": "org-1", …})            # on its way to the disk as the fsync policy says
     await log.settle()                            # fsync = "each": returns when what was written is on the disk
 
-Files: serving-N.jsonl, N the first number that no living process has; full ones become serving-N.YYYYMMDDTHHMMSSZ.K.jsonl. One writer a file (flock). `keep` > 0: that many full ones of this N stay.
+Files: serving-N.jsonl, N the first number that no living process has; full ones become serving-N.YYYYMMDDTHHMMSSZ.K.jsonl. One writer a file (flock). `keep` >
+0: that many full ones of this N stay.
 
-A record is one write(2) of one line. After kill -9 every record that was written is there, since the kernel has it; a line that was cut short is ended by the next start, which says so with a record
-{"event": "recovered"}: a reader skips the one line before it. After a power failure: fsync "each" loses no record whose answer has ended, "interval" those of the last fsync_interval_s, "never" what the kernel had not written.
-A record that cannot be written (a full disk) is counted as countermark_log_errors_total and said once; serving goes on.
+A record is one write(2) of one line. After kill -9 every record that was written is there, since the kernel has it; a line that was cut short is ended by the
+next start, which says so with a record {"event": "recovered"}: a reader skips the one line before it. After a power failure: fsync "each" loses no record whose
+answer has ended, "interval" those of the last fsync_interval_s, "never" what the kernel had not written. A record that cannot be written (a full disk) is
+counted as countermark_log_errors_total and said once; serving goes on.
 """
 
 import asyncio

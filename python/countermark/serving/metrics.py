@@ -5,8 +5,8 @@
     counters.set("countermark_tokens_total", 12345, cause="marked")     # of a count that is kept elsewhere: never to a smaller value
     prometheus_text(config.state_dir)                          # "# HELP …", all processes' sums
 
-A process that has ended, also by SIGKILL, keeps what it counted: the next one to open the folder folds the files of the dead into past.json, so sums never fall while the folder lives.
-A name that ends in _total is a counter; any other is a gauge, summed over living processes alone.
+A process that has ended, also by SIGKILL, keeps what it counted: the next one to open the folder folds the files of the dead into past.json, so sums never fall
+while the folder lives. A name that ends in _total is a counter; any other is a gauge, summed over living processes alone.
 
 The file ROLE-PID-RANDOM.counters, for writers in other languages (little-endian):
     0   8 bytes "CMCNT001"        8   u32 number of entries, raised after the entry is written        12..63 zero

@@ -3,11 +3,13 @@
     export COUNTERMARK_CONFIG=/etc/countermark/serving.toml
     vllm serve MODEL --middleware countermark.vllm.AccountMiddleware
 
-API key → account → a ticket in the request's body, which the hook in the engine's process reads. Routes and members of requests are lists of what is allowed (serving/routes.py); policies are in serving/policy.py. What
-is passed on is written anew from what was checked. Answers stream through as they come, byte for byte where nothing has to be taken out (serving/answer.py). GET /metrics has countermark's counters at its end.
+API key → account → a ticket in the request's body, which the hook in the engine's process reads. Routes and members of requests are lists of what is allowed
+(serving/routes.py); policies are in serving/policy.py. What is passed on is written anew from what was checked. Answers stream through as they come, byte for
+byte where nothing has to be taken out (serving/answer.py). GET /metrics has countermark's counters at its end.
 
-It takes no arguments but the application: a server makes it by its name. `AccountMiddleware.prepare()` reads everything beforehand: call it where a failure still keeps the server from starting, since frameworks make
-middleware late and only log what it raises. A subclass sets `server` where the configuration's is not to be asked.
+It takes no arguments but the application: a server makes it by its name. `AccountMiddleware.prepare()` reads everything beforehand: call it where a failure
+still keeps the server from starting, since frameworks make middleware late and only log what it raises. A subclass sets `server` where the configuration's is
+not to be asked.
 """
 
 import asyncio

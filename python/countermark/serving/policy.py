@@ -5,12 +5,14 @@
     policy.logprobs(body, "chat")                   # BodyError, or the members cut to what the policy gives
     change = policy.low_entropy(body, account)      # "", "floored" or "allowed"; BodyError where the policy is deny
 
-**Log-probabilities.** Raw ones are clean soft labels for a distiller; processed ones can show the mark. deny: none (400 where they are asked for). top1: of the served token alone. quantise: at most five a
-position, rounded to multiples of logprob_step (0.25 nats). Of the prompt: quantise alone, one a position. The answer is filtered likewise (serving/answer.py), whatever the server sends.
+**Log-probabilities.** Raw ones are clean soft labels for a distiller; processed ones can show the mark. deny: none (400 where they are asked for). top1: of the
+served token alone. quantise: at most five a position, rounded to multiples of logprob_step (0.25 nats). Of the prompt: quantise alone, one a position. The
+answer is filtered likewise (serving/answer.py), whatever the server sends.
 
-**Low entropy.** A request below the floor (temperature 0.3, top-k 8, top-p 0.5; min-p at most 0.5) has too little choice to carry a mark. floor: raised to it, with a seed derived from account and request, so that
-the same greedy request gets the same answer still. deny: 400. allow: handed on, counted. What the request does not say is looked up in `defaults`, the server's own. typical_p, top_n_sigma and a dynamic
-temperature can leave one token too: under floor they are taken out. The epoch's record names the policy; the hook's process compares it with the configuration's and does not start where they differ.
+**Low entropy.** A request below the floor (temperature 0.3, top-k 8, top-p 0.5; min-p at most 0.5) has too little choice to carry a mark. floor: raised to it,
+with a seed derived from account and request, so that the same greedy request gets the same answer still. deny: 400. allow: handed on, counted. What the request
+does not say is looked up in `defaults`, the server's own. typical_p, top_n_sigma and a dynamic temperature can leave one token too: under floor they are taken
+out. The epoch's record names the policy; the hook's process compares it with the configuration's and does not start where they differ.
 """
 
 import hashlib

@@ -7,8 +7,9 @@
     text   = "cm1." b64url(account) "." b64url(request label) "." expiry in Unix seconds, decimal
     ticket = text "." b64url(HMAC-SHA256(key, "countermark/ticket/v1" 0x00 text))
 
-b64url is RFC 4648's alphabet for addresses without padding, and only its canonical form is read. Account and label are UTF-8, 1 to 254 and 1 to 128 bytes; the expiry has no leading zero
-and at most 12 digits. A ticket is valid while now < expiry. The C++ twin is src/server/ticket.h; known answers of both are in tests/vectors/ticket-v1.json.
+b64url is RFC 4648's alphabet for addresses without padding, and only its canonical form is read. Account and label are UTF-8, 1 to 254 and 1 to 128 bytes; the
+expiry has no leading zero and at most 12 digits. A ticket is valid while now < expiry. The C++ twin is src/server/ticket.h; known answers of both are in
+tests/vectors/ticket-v1.json.
 """
 
 import base64
