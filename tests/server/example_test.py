@@ -1,13 +1,14 @@
 """docs/examples/serve.c, compiled as C99 against the shared library and run on the real small model: watermark-detect names each account by its answers.
 
 Six answers of up to 220 tokens, two for each of three accounts; two channels of half the windows each. The two answers of an account, pooled, are named
-first among 300 candidates with log10 p <= -20 on the account channel (-86 to -114 in a run), and no other candidate of them has an adjusted log10 p below -3 (odds under the
-null: 3 x 10^-3; the draws are seeded but the keys are not, so each run is a new draw).
+first among 300 candidates with log10 p <= -20 on the account channel, and no other candidate of them has an adjusted log10 p below -5.
+
+The epoch's key is a constant (tests/llama/fixed_epoch.cc) and the draws are seeded: on one kind of processor every run has the same outcome. libllama's logits may differ in their last bits between
+instruction sets; then other texts come out, and the last of these checks has odds of 3 x 10^-5 of failing, once for such a machine, not at each run.
 """
 import json
 import os
 import re
-import secrets
 import subprocess
 
 import pytest
@@ -24,10 +25,6 @@ def run(*command, expect=(0,), **more):
     return done
 
 
-def keys(*args):
-    return run(os.path.join(BIN, "watermark-keys"), *args)
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     built = tmp_path_factory.mktemp("serve") / "serve"
@@ -41,16 +38,10 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, program):
     folder = tmp_path_factory.mktemp("served")
-    for name in ("passphrase", "hosts"):
-        path = folder / name
-        path.write_text(secrets.token_hex(16) + "\n")
-        path.chmod(0o600)
-    store = ["--store", folder / "keys.cmks", "--passphrase-file", folder / "passphrase"]
-    keys("init", *store, "--tenant", "test")
-    keys("epoch", *store, "--name", "e", "--tokenizer", MODEL)
-    keys("account", "add", *store, *ACCOUNTS)
-    keys("bundle", *store, "--epoch", "e", "--out", folder / "e.cmkb", "--bundle-passphrase-file", folder / "hosts")
-    done = run("bash", "-c", 'exec "$0" "$1" "$2" 3< "$3"', program, MODEL, folder / "e.cmkb", folder / "hosts")
+    (folder / "hosts").write_text("of a bundle that guards nothing\n")
+    (folder / "hosts").chmod(0o600)
+    run(ENV["COUNTERMARK_FIXED_EPOCH"], folder, MODEL, folder / "hosts")
+    done = run("bash", "-c", 'exec "$0" "$1" "$2" 3< "$3"', program, MODEL, folder / "epoch.bundle", folder / "hosts")
     answers = folder / "answers.jsonl"
     answers.write_text(done.stdout)
     (folder / "accounts.txt").write_text("".join(f"{a}\n" for a in [f"other-{i:03d}" for i in range(297)] + ACCOUNTS))
@@ -71,13 +62,13 @@ def test_each_account_is_named(served, account):
     folder, _ = served
     mine = folder / f"{account}.jsonl"
     mine.write_text("".join(line for line in open(folder / "answers.jsonl") if json.loads(line)["account"] == account))
-    result = json.loads(run(os.path.join(BIN, "watermark-detect"), mine, "--keystore", folder / "keys.cmks", "--passphrase-file", folder / "passphrase",
-                            "--epoch", "e", "--token-ids-field", "token_ids", "--accounts", folder / "accounts.txt", "--json", "--no-progress",
+    result = json.loads(run(os.path.join(BIN, "watermark-detect"), mine, "--bundle", folder / "epoch.bundle", "--passphrase-file", folder / "hosts",
+                            "--token-ids-field", "token_ids", "--accounts", folder / "accounts.txt", "--json", "--no-progress",
                             expect=(0, 1)).stdout)
     by_p = sorted(result["pooled"]["accounts"], key=lambda a: a["log10_p"])
     assert by_p[0]["account"] == account
     assert by_p[0]["log10_p"] <= -20
-    assert by_p[1]["log10_p_adjusted"] > -3
+    assert by_p[1]["log10_p_adjusted"] > -5
 
 
 def test_without_a_bundle_nothing_is_served(tmp_path, program):
