@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import pickle
+import re
 import subprocess
 import threading
 import traceback
@@ -191,7 +192,7 @@ def test_secrets_are_not_pickled_copied_or_printed(tmp_path):
             copy.deepcopy(holder)
         shown = repr(holder) + str(holder) + repr(getattr(holder, "__dict__", "")) + repr(dir(holder))
         assert hexadecimal not in shown and SECRET not in shown and PASSPHRASE not in shown
-        assert "000102" not in shown
+        assert "000102" not in re.sub("0x[0-9a-f]+", "", shown)  # some ten addresses, each of which would hold these digits by chance in one run of two million
 
 
 def test_tracebacks_hold_no_secret(tmp_path):
