@@ -1,5 +1,6 @@
 """A llama-server that cannot be marked does not start: one line says why, and its exit status is not 0. And what stands around a server is left alone."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_one_account_for_the_port_needs_no_dry(tmp_path):
         tokens = server.complete([{"prompt": "Once", "n_predict": 100, "ignore_eos": True, "seed": 3}])[0]["tokens"]
     record = serving.detect([tokens])["records"][0]
     assert record["verdict"] == "marked" and min(record["accounts"], key=lambda a: a["log10_p"])["account"] == "org-b", record
+
+
+def test_nothing_else_is_interposed():
+    """The functions of the map, and no symbol of Abseil, OpenSSL or ours."""
+    shown = subprocess.run(["nm", "-D", "--defined-only", PRELOAD], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[-1].partition("@")[0] for line in shown.splitlines() if " A " not in line}
+    wanted = Path(os.environ["COUNTERMARK_SOURCE"], "src", "llama", "libcountermark_llama_preload.map").read_text()
+    assert names == set(re.findall(r"\bllama_\w+(?=;)", wanted)) and len(names) == 14
 
 
 def test_a_static_build(serving):
