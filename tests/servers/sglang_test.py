@@ -282,6 +282,20 @@ def test_a_slot_lost_to_others(plugin, serving, group):
     engine.close()
 
 
+def test_a_running_request_keeps_its_slot(plugin, serving, group):
+    """One that is in another batch just now, as with pipelines: the host may know its tokens a step late, so that it could not begin again."""
+    engine = make_engine(serving, slots=1)
+    host = Host(plugin, engine, group, slots=1)
+    first, second = host.request("a", ticket=serving.ticket("org-a"), sampling_seed=1), host.request("b", ticket=serving.ticket("org-b"))
+    rows = [row(5, step) for step in range(20)]
+    for step, r in enumerate(rows):
+        host.step([first], [r], extend=step == 0)
+        host.step([second], [r], extend=step == 0)
+    assert list(first.output_ids) == alone(serving, "org-a", "r-1/0", rows, 1)
+    assert engine.counters()["requests_without_slot"] == 1 and engine.counters()["tokens_off"] >= 20
+    engine.close()
+
+
 def test_children_and_seeds(host, engine, serving):
     """n > 1: one ticket, one label a child and the seed one further, so that answers differ and each is its own request's."""
     ticket = serving.ticket("org-b", "r-9")
