@@ -77,6 +77,10 @@ absl::StatusOr<ServingConfig> ReadServingConfig(const std::string& path) {
     } else if (name == "account") {
       CM_RETURN_IF_ERROR(take(&config.account));
       if (config.account.size() > kMostAccount) return Wrong(path, name, "has 1 to 254 bytes");
+    } else if (name == "policy" && node.is_table()) {
+      const toml::node* const policy = node.as_table()->get("low_entropy");
+      if (policy != nullptr && !policy->is_string()) return Wrong(path, "policy.low_entropy", "is a text");
+      if (policy != nullptr) config.low_entropy = *policy->value<std::string>();
     } else if (std::find(kOthers.begin(), kOthers.end(), name) == kOthers.end()) {
       return absl::InvalidArgumentError(Cat("'", path, "', line ", node.source().begin.line, ": unknown member '", name, "'"));
     }

@@ -17,7 +17,8 @@ struct ServingConfig {
   std::string passphrase_file;
   std::string ticket_key_file;       // "": no tickets
   std::string account;               // "": none for the port
-  std::string state_dir;             // "": counters are kept, and nobody else sees them
+  std::string state_dir;             // the folder of counters
+  std::string low_entropy = "floor"; // policy.low_entropy: what the gateway does, and the epoch's record must say
 };
 
 // Errors name the file, the line or the member, and what is allowed. InvalidArgument; NotFound and the like for the file itself.

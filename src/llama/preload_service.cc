@@ -80,6 +80,9 @@ absl::StatusOr<std::unique_ptr<PreloadService>> PreloadService::Start(const std:
   CM_RETURN_IF_ERROR(service->OpenBundles(/*all=*/true));
   const std::shared_ptr<const server::OpenedEpoch> epoch = service->epochs_.Current();
   if (epoch == nullptr) return absl::FailedPreconditionError(Cat("no epoch is in use at this time; open are: ", service->epochs_.Describe()));
+  if (const std::string policy(LowEntropyPolicyName(epoch->keys.record.low_entropy)); policy != service->config_.low_entropy) {
+    return absl::FailedPreconditionError(Cat("'", config_path, "': policy.low_entropy is ", service->config_.low_entropy, ", and epoch '", epoch->Name(), "' was made with ", policy));
+  }
   if (!service->config_.account.empty() && !epoch->HasAccount(service->config_.account)) {
     return absl::NotFoundError(Cat("'", config_path, "': account '", service->config_.account, "' is not registered in epoch '", epoch->Name(), "'"));
   }

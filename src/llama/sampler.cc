@@ -146,6 +146,7 @@ void Choose(State& s, llama_token_data_array* candidates) {
       absl::StatusOr<Request> request = Begin(*s.hook, options, s.seat);
       if (request.ok()) s.request = *std::move(request);
     }
+    std::vector<uint32_t>().swap(s.prompt);  // of no more use, and a clone would copy it
   }
   const Row row = RowOf(*candidates, *s.hook, &s.scratch);
   // llama.cpp's own loop samples first and looks at the grammar afterwards: a token that breaks it is masked, and the chain is applied again. The same

@@ -157,6 +157,7 @@ TEST_F(Preload, ConfigurationErrorsNameTheMember) {
   EXPECT_THAT(said("account = \"\""), HasSubstr("account is a text"));
   EXPECT_THAT(said("account = \"" + std::string(255, 'x') + "\""), HasSubstr("254"));
   EXPECT_THAT(said("passphrase_file = \"p\""), HasSubstr("bundles is missing"));
+  EXPECT_THAT(said("[policy]\nlow_entropy = 3"), HasSubstr("policy.low_entropy"));
   EXPECT_THAT(said("bundles = [\"*\"]"), HasSubstr("passphrase_file is missing"));
   EXPECT_THAT(said("bundles = [\"*\"]\npassphrase_file = \"p\""), HasSubstr("ticket_key_file"));
   EXPECT_TRUE(absl::IsNotFound(ReadServingConfig(folder_ / "none").status()));
@@ -270,7 +271,8 @@ TEST_F(Preload, ARequestRaisedToTheFloorDrawsFromItsPrompt) {
 
 TEST_F(Preload, APolicyThatAllowsGreedyRequestsCountsThem) {
   Bundle("e", Now() - 60, Now() + 3600, {"org-1"}, LowEntropyPolicy::kAllow);
-  PreloadService* const service = Start(Config());
+  EXPECT_THAT(std::string(PreloadService::Start(Config()).status().message()), HasSubstr("policy.low_entropy is floor"));
+  PreloadService* const service = Start(Config("ticket_key_file = \"ticket.key\"\n[policy]\nlow_entropy = \"allow\"\n"));
   EXPECT_EQ(service->low_entropy(), LowEntropyPolicy::kAllow);
   AskedChain low = With({Ticket("org-1")});
   low.below_floor = low.greedy = true;
