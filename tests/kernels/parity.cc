@@ -151,6 +151,60 @@ float LogShare(const RowScratch& scratch, const Choice& choice) {
   return 1;
 }
 
+// A row of a batch: its slot, and how many drafts go before it.
+struct Place {
+  int32_t slot, depth;
+};
+
+// Rows of a batch of at most `most`: each slot once; with drafts, some slots have several rows, one after another.
+std::vector<Place> MakePlaces(Dice* dice, const std::vector<int32_t>& slots, int32_t most, bool drafts) {
+  static constexpr int32_t kDepths[] = {0, 0, 1, 2, 3, 5, kMaxDepth};
+  std::vector<Place> places;
+  for (int32_t slot : slots) {
+    const int32_t deepest = drafts ? dice->Of(kDepths) : 0, left = most - static_cast<int32_t>(places.size());
+    for (int32_t d = 0; d <= deepest && d < left; ++d) places.push_back({slot, d});
+  }
+  return places;
+}
+
+// What the hook gives for a row.
+struct Expected {
+  int32_t token = kNoToken;
+  Cause cause = Cause::kFault;
+  float logprob = -kInf;
+  int32_t holds = 0;
+};
+
+// The rows of one slot from `first` on. Drafts are what the hook chooses, mostly; the request takes what holds.
+void ExpectSlot(Dice* dice, const std::vector<Place>& places, size_t first, const std::vector<std::vector<float>>& logits, RowCase* c, RowScratch* scratch,
+                std::vector<int32_t>* drafts, std::vector<Expected>* expected) {
+  const int32_t vocabulary = static_cast<int32_t>(logits[first].size());
+  size_t n = 1;
+  while (first + n < places.size() && places[first + n].depth > 0) ++n;
+  for (size_t d = 0; d < n; ++d) {
+    Expected& e = (*expected)[first + d];
+    const std::vector<float>& z = logits[first + d];
+    const absl::StatusOr<Choice> choice = c->hook->Choose(*c->request, {z.data(), z.size()}, scratch);
+    if (choice.ok()) {
+      e.token = static_cast<int32_t>(choice->token);
+      e.cause = choice->cause;
+      e.logprob = c->state == kSlotGreedy ? 0.0f : LogShare(*scratch, *choice);
+    }
+    int32_t& draft = (*drafts)[first + d];
+    draft = dice->OneIn(8) || !choice.ok() ? static_cast<int32_t>(dice->Below(static_cast<uint64_t>(vocabulary))) : e.token;
+    if (dice->OneIn(60)) draft = kNoToken;  // what is no token
+    if (d + 1 < n) c->request->Commit(static_cast<uint32_t>(draft), Cause::kForced);
+  }
+  (void)c->request->Rollback(n - 1);
+  int32_t& holds = (*expected)[first].holds;
+  for (size_t d = 0; d < n && (*expected)[first + d].token != kNoToken; ++d) {
+    const Expected& e = (*expected)[first + d];
+    c->request->Commit(static_cast<uint32_t>(e.token), e.cause);
+    ++holds;
+    if (d + 1 < n && e.token != (*drafts)[first + d]) break;
+  }
+}
+
 }  // namespace
 
 std::string CheckCase(uint64_t number, const CaseLimits& limits) {
@@ -166,7 +220,8 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
   const int64_t stride = columns + (dice.OneIn(2) ? 0 : static_cast<int64_t>(dice.Below(9)));
   static constexpr LogitType kTypes[] = {kFloat32, kFloat16, kBfloat16};
   const LogitType type = dice.Of(kTypes);
-  constexpr int32_t kMaxLength = 48;
+  const bool drafts = dice.OneIn(3);
+  const int32_t kMaxLength = drafts ? 48 + 2 * (kMaxDepth + 1) : 48;
 
   // A few epochs at once: schemes, window lengths and channels of their own.
   std::vector<Hook> hooks;
@@ -205,7 +260,7 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
     const SlotState state = StateOf(hook, request);
     device.Begin(r, RecordOf(hook, request, state));
     // A few tokens said over and over, so that windows come again; sometimes one that is no token.
-    std::vector<uint32_t> history(dice.Below(kMaxLength - 2));
+    std::vector<uint32_t> history(dice.Below(46));
     const uint64_t alphabet = 1 + dice.Below(3);
     for (uint32_t& t : history) t = static_cast<uint32_t>(dice.Below(std::min<uint64_t>(alphabet, static_cast<uint64_t>(vocabulary))));
     if (!history.empty() && dice.OneIn(20)) history.back() = 0xFFFFFF;
@@ -220,24 +275,38 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
   }
   std::shuffle(slots.begin(), slots.end(), std::mt19937(static_cast<unsigned>(number)));  // a row's place is not its slot's
 
-  DeviceArray<int32_t> slots_on_device(std::span<const int32_t>(slots.data(), slots.size()));
   DeviceArray<int32_t> tokens(static_cast<size_t>(rows)), accepted(static_cast<size_t>(rows));
   DeviceArray<float> logprobs(static_cast<size_t>(rows));
   DeviceArray<uint8_t> causes(static_cast<size_t>(rows));
   RowScratch scratch;
   for (int step = 0; step < 2; ++step) {
+    const std::vector<Place> places = MakePlaces(&dice, slots, rows, drafts);
     Logits logits = {type, std::vector<uint8_t>(static_cast<size_t>(rows) * static_cast<size_t>(stride) * (type == kFloat32 ? 4 : 2) + 16, 0xFF)};
     std::vector<Pattern> patterns;
-    for (int32_t r = 0; r < rows; ++r) {
+    std::vector<std::vector<float>> stored;  // as the batch's type holds them
+    for (int32_t r = 0; r < static_cast<int32_t>(places.size()); ++r) {
       patterns.push_back(dice.OneIn(2) ? kNormal : static_cast<Pattern>(dice.Below(kPatterns)));
       const std::vector<float> z = MakeRow(&dice, vocabulary, patterns.back());
       for (size_t i = 0; i < z.size(); ++i) logits.Put(static_cast<size_t>(r * stride) + i, z[i]);
       for (int32_t i = vocabulary; i < columns; ++i) logits.Put(static_cast<size_t>(r * stride + i), 1e4f);  // padding that must never be chosen
+      stored.emplace_back(z.size());
+      for (size_t i = 0; i < z.size(); ++i) stored.back()[i] = logits.Get(static_cast<size_t>(r * stride) + i);
     }
+    std::vector<int32_t> drafted(places.size()), slot_of, depth_of;
+    std::vector<Expected> expected(places.size());
+    for (size_t r = 0; r < places.size(); ++r) {
+      slot_of.push_back(places[r].slot);
+      depth_of.push_back(places[r].depth);
+      if (places[r].depth == 0) ExpectSlot(&dice, places, r, stored, &cases[static_cast<size_t>(places[r].slot)], &scratch, &drafted, &expected);
+    }
+    DeviceArray<int32_t> slots_on_device{std::span<const int32_t>(slot_of)}, depths_on_device{std::span<const int32_t>(depth_of)},
+        drafts_on_device{std::span<const int32_t>(drafted)};
     DeviceArray<uint8_t> on_device(std::span<const uint8_t>(logits.bytes.data(), logits.bytes.size()));
     SampleBatch batch = {};
     batch.slots = slots_on_device.get();
-    batch.rows = rows;
+    batch.rows = static_cast<int32_t>(places.size());
+    batch.depths = drafts ? depths_on_device.get() : nullptr;
+    batch.drafts = drafts ? drafts_on_device.get() : nullptr;
     batch.columns = columns;
     batch.vocabulary = vocabulary;
     batch.type = type;
@@ -255,29 +324,18 @@ std::string CheckCase(uint64_t number, const CaseLimits& limits) {
     const std::vector<int32_t> got = tokens.Get(), holds = accepted.Get();
     const std::vector<float> got_logprobs = logprobs.Get();
     const std::vector<uint8_t> got_causes = causes.Get();
-    std::vector<float> z(static_cast<size_t>(vocabulary));
-    for (int32_t r = 0; r < rows; ++r) {
-      const size_t at = static_cast<size_t>(r);
-      RowCase& c = cases[static_cast<size_t>(slots[at])];
-      for (size_t i = 0; i < z.size(); ++i) z[i] = logits.Get(static_cast<size_t>(r * stride) + i);
-      const absl::StatusOr<Choice> choice = c.hook->Choose(*c.request, {z.data(), z.size()}, &scratch);
-      int32_t token = kNoToken;
-      Cause cause = Cause::kFault;
-      float logprob = -kInf;
-      if (choice.ok()) {
-        token = static_cast<int32_t>(choice->token);
-        cause = choice->cause;
-        logprob = c.state == kSlotGreedy ? 0.0f : LogShare(scratch, *choice);
+    for (size_t r = 0; r < places.size(); ++r) {
+      const Expected& e = expected[r];
+      if (got[r] == e.token && got_causes[r] == static_cast<uint8_t>(e.cause) && holds[r] == e.holds &&
+          (got_logprobs[r] == e.logprob || std::abs(got_logprobs[r] - e.logprob) < 1e-5f)) {
+        continue;
       }
-      if (got[at] != token || got_causes[at] != static_cast<uint8_t>(cause) || holds[at] != (choice.ok() ? 1 : 0) ||
-          !(got_logprobs[at] == logprob || std::abs(got_logprobs[at] - logprob) < 1e-5f)) {
-        std::ostringstream out;
-        out << "case " << number << " step " << step << " row " << r << " of " << rows << " V=" << vocabulary << " columns=" << columns << " type=" << type
-            << " pattern=" << patterns[at] << " [" << c.told << "]: device token " << got[at] << " cause " << int{got_causes[at]} << " logprob " << got_logprobs[at]
-            << " holds " << holds[at] << "; hook token " << token << " cause " << CauseName(cause) << " logprob " << logprob;
-        return out.str();
-      }
-      if (choice.ok()) c.request->Commit(choice->token, choice->cause);
+      std::ostringstream out;
+      out << "case " << number << " step " << step << " row " << r << " of " << places.size() << " depth " << places[r].depth << " V=" << vocabulary << " columns=" << columns
+          << " type=" << type << " pattern=" << patterns[r] << " [" << cases[static_cast<size_t>(places[r].slot)].told << "]: device token " << got[r] << " cause "
+          << int{got_causes[r]} << " logprob " << got_logprobs[r] << " holds " << holds[r] << "; hook token " << e.token << " cause " << CauseName(e.cause) << " logprob "
+          << e.logprob << " holds " << e.holds;
+      return out.str();
     }
   }
   for (int32_t s = 0; s < rows; ++s) {
