@@ -51,7 +51,8 @@ __all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
 TICKET = "countermark"
 """The member of vllm_xargs, and so of SamplingParams.extra_args, that carries a request's ticket."""
 
-_ASKED = "countermark_asked"  # what a request had asked for, where `validate_params` raised it to the floor
+_ASKED = "countermark_asked"  # what a request has asked for, beside the ticket: `validate_params` puts it there
+_NEUTRAL = (0, 1.0, 0.0)  # top_k, top_p and min_p that leave nothing to vLLM
 _NAME = "countermark.vllm:MarkProcessor"
 _PLACEHOLDER = -1  # asynchronous scheduling's: a token was sampled, and the host has not seen it yet
 
@@ -182,7 +183,8 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
     def __init__(self, vllm_config: Any, where: Any, is_pin_memory: bool | None = None) -> None:
         """where: V1's torch.device; V2's LogitsProcRequestState, and then there is no is_pin_memory."""
         self._seat: BatchSeat | None = None
-        if not _asked_for(vllm_config):
+        self._idle = not _asked_for(vllm_config)
+        if self._idle:
             logger.warning("countermark is installed and %s is not set: NOTHING IS MARKED", ENVIRONMENT)
             return
         if not _takes_seat(vllm_config):
@@ -205,20 +207,28 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
 
     @classmethod
     def validate_params(cls, sampling_params: Any) -> None:
-        """The low-entropy policy at the engine's front, by whatever route a request came. ValueError: it is refused (400 to the client)."""
-        config = _front()
-        if config is None or config.policy.low_entropy == "allow":
+        """Where requests enter the engine, by whatever route: the low-entropy policy, and the hook's truncation in the place of vLLM's, which sorts whole rows where the hook makes one pass.
+        ValueError: the request is refused (400 to the client).
+        """
+        config, p = _front(), sampling_params
+        was = carried(p)
+        if config is None:
+            if p.extra_args and _ASKED in p.extra_args:  # a client's own
+                p.extra_args = {name: value for name, value in p.extra_args.items() if name != _ASKED}
             return
-        p = sampling_params
-        asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
-        used = asked.floored()
-        if used == asked:
-            return
-        if config.policy.low_entropy == "deny":
+        policy = config.policy.low_entropy
+        if was is not None and (p.temperature, p.top_k, p.top_p, p.min_p) == ((was if policy == "allow" else was.floored()).temperature, *_NEUTRAL) and p.temperature > 0:
+            asked = was  # parameters that were here before
+        else:
+            asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
+        used = asked if policy == "allow" else asked.floored()
+        if used != asked and policy == "deny":
             raise ValueError("this server takes no request below its entropy floor: temperature, top_k, top_p or min_p leave too little choice")
-        p.temperature, p.top_k, p.top_p, p.min_p = used.temperature, used.top_k, used.top_p, used.min_p
-        p.__dict__.pop("sampling_type", None)  # computed once, from the temperature
         p.extra_args = {**(p.extra_args or {}), _ASKED: [asked.temperature, asked.top_k, asked.top_p, asked.min_p]}
+        if used.temperature == 0:  # the policy is allow: vLLM takes the likeliest token, and the engine counts it
+            return
+        p.temperature, (p.top_k, p.top_p, p.min_p) = used.temperature, _NEUTRAL
+        p.__dict__.pop("sampling_type", None)  # computed once, from the temperature
 
     def is_argmax_invariant(self) -> bool:
         """V1: after temperature, and out of the way of requests that take the likeliest token."""
@@ -226,8 +236,12 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
 
     def update_state(self, batch_update: Any) -> None:
         """V1: the batch changes."""
-        if self._seat is not None and batch_update is not None:
+        if batch_update is None:
+            return
+        if self._seat is not None:
             self._seat.update(batch_update)
+        elif self._idle and any(carried(params) is not None for _, params, _, _ in batch_update.added):
+            raise RuntimeError(f"the API's process marks and this one does not: give {ENVIRONMENT} to both")
 
     def apply(self, logits: torch.Tensor, ctx: Any = None) -> torch.Tensor:
         """V1: chooses. V2: nothing, since the sampler does."""
@@ -237,6 +251,8 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         """V2: not here."""
+        if self._idle and carried(sampling_params) is not None:
+            raise RuntimeError(f"the API's process marks and this one does not: give {ENVIRONMENT} to both")
         return False
 
 
@@ -286,12 +302,21 @@ def stream_of(device: torch.device) -> int:
     return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
 
 
-def asked_before_the_floor(params: Any) -> Sampling | None:
-    """What a request had asked for, if `validate_params` raised it."""
+def carried(params: Any) -> Sampling | None:
+    """What `validate_params` has put beside the ticket; None where it has not, or what stands there cannot be."""
     given = (params.extra_args or {}).get(_ASKED)
-    if isinstance(given, (list, tuple)) and len(given) == 4 and all(isinstance(x, (int, float)) for x in given):
-        return Sampling(float(given[0]), int(given[1]), float(given[2]), float(given[3]))
-    return None
+    if not isinstance(given, (list, tuple)) or len(given) != 4 or not all(type(x) in (int, float) for x in given):
+        return None
+    temperature, top_k, top_p, min_p = given
+    if not (0 <= temperature <= 2 and 0 <= top_k < 2**31 and 0 < top_p <= 1 and 0 <= min_p <= 1):
+        return None
+    return Sampling(float(temperature), int(top_k), float(top_p), float(min_p))
+
+
+def asked_and_used(engine: Engine, params: Any) -> tuple[Sampling, Sampling]:
+    """What a request has asked for, and what it gets by the epoch's low-entropy policy."""
+    asked = carried(params) or Sampling(params.temperature, max(params.top_k, 0), params.top_p, params.min_p)
+    return asked, asked if engine.low_entropy == "allow" else asked.floored()
 
 
 # ---- V1 --------------------------------------------------------------------------------------------------------------------
@@ -394,21 +419,21 @@ class BatchSeat:
 
     def _begin(self, row: _Row) -> None:
         p = row.params
-        asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
-        used = asked if self._engine.low_entropy == "allow" else asked.floored()
+        asked, used = asked_and_used(self._engine, p)
         row.slot = self._take_slot()
         row.tokens = list(row.outputs)
-        # Logits come divided by the request's temperature, and cut by its min-p.
+        # Logits come divided by the temperature that vLLM knows.
         self._engine.begin(
             row.slot,
             row.admission,
             child=row.child,
-            temperature=used.temperature / asked.temperature,
+            temperature=used.temperature / p.temperature,
             top_k=used.top_k,
             top_p=used.top_p,
+            min_p=used.min_p,
             seed=p.seed,
             prompt=row.prompt,
-            repeats=asked_before_the_floor(p) or (None if used == asked else asked),
+            repeats=None if used == asked else asked,
             committed=row.tokens,
             stream=stream_of(self._device),
         )

@@ -20,7 +20,7 @@ from vllm.v1.worker.gpu.spec_decode.rejection_sampler import RejectionSampler
 
 from countermark.hook import NO_TOKEN
 from countermark.serving.engine import Admission, Engine
-from countermark.vllm import TICKET, asked_before_the_floor, step, stream_of
+from countermark.vllm import TICKET, asked_and_used, step, stream_of
 
 _NEVER = 0xFFFFFE  # no token has this id: in the place of a draft that must not hold
 
@@ -61,17 +61,17 @@ class DeviceSeat:
             self._known[req_id] = known
             if len(self._known) > 16 * len(self._running):
                 self._known.popitem(last=False)
+        asked, _ = asked_and_used(self._engine, params)  # the hook raises it to the floor itself
         self._engine.begin(
             index,
             known[1],
             child=known[2],
-            temperature=params.temperature,
-            top_k=max(params.top_k, 0),
-            top_p=params.top_p,
-            min_p=params.min_p,
+            temperature=asked.temperature,
+            top_k=asked.top_k,
+            top_p=asked.top_p,
+            min_p=asked.min_p,
             seed=params.seed,
             prompt=list(tokens[:prompt_len]) or None,
-            repeats=asked_before_the_floor(params),
             committed=committed,
             stream=stream_of(self._states.device),
         )

@@ -66,19 +66,22 @@ class Request:
     unread: int = 0  # steps whose token vLLM throws away, since the prompt is not wholly read
     child: int = 0
     ticket: str = ""
+    front: bool = False  # through validate_params, as vLLM's API does
 
     def __post_init__(self):
         self.ticket = self.ticket or SERVING.ticket(self.account, f"r-{self.number}")
         self.prompt = [1, 2, self.number]
-        self.params = SamplingParams(max_tokens=200, extra_args={"countermark": self.ticket}, **self.parameters)
+        self.params, self.asked = (SamplingParams(max_tokens=200, extra_args={"countermark": self.ticket}, **self.parameters) for _ in range(2))
+        if self.front:
+            adapter.MarkProcessor.validate_params(self.params)
         self.tokens = []  # what a client would have
 
     def reference(self, n, hook, before=lambda logits, p: logits / p.temperature):
         """The CPU hook's own n tokens from equal logits, and their causes."""
         slot = hook.take_slots(1)[0]
-        p = self.params
+        p = self.asked
         label = self.ticket and child_label(f"r-{self.number}", self.child)
-        hook.begin(slot, account=self.account, request=label, top_k=max(p.top_k, 0), top_p=p.top_p, seed=p.seed % 2**64, prompt=self.prompt)
+        hook.begin(slot, account=self.account, request=label, top_k=max(p.top_k, 0), top_p=p.top_p, min_p=p.min_p if self.front else 0, seed=p.seed % 2**64, prompt=self.prompt)
         tokens = [int(hook.sample([slot], before(row(self.number, i), p)).tokens[0]) for i in range(n)]
         causes = hook.request_counters(slot)
         hook.give_slots([slot])
@@ -146,7 +149,12 @@ class Batch:
         return self.engine.counters()
 
 
-def mixed():
+def mixed(front=False):
+    requests = _mixed()
+    return [dataclasses.replace(r, front=True, ticket="") for r in requests] if front else requests
+
+
+def _mixed():
     return [
         Request(1, ACCOUNTS[0], {"temperature": 1.0, "seed": 11}),
         Request(2, ACCOUNTS[1], {"temperature": 0.7, "top_p": 0.9, "seed": -12}, unread=2),
@@ -156,9 +164,9 @@ def mixed():
     ]
 
 
-def v1(late):
+def v1(late, front=False):
     hook = SERVING.epoch.hook(max_slots=8, vocabulary=VOCABULARY)
-    run, requests = Batch(late), mixed()
+    run, requests = Batch(late), mixed(front)
     names = [run.add(r) for r in requests[:3]]
     for step in range(40):
         if step == 4:
@@ -185,6 +193,7 @@ def v1(late):
     for request in requests:
         assert len(request.tokens) > 25
         before = cut_by_min_p if request.params.min_p else (lambda logits, p: logits / p.temperature)
+        assert not front or (request.params.top_k, request.params.top_p, request.params.min_p) == (0, 1.0, 0.0)
         tokens, causes = request.reference(len(request.tokens), hook, before)
         assert request.tokens == tokens, request.number
         for cause, n in causes.items():
@@ -198,6 +207,11 @@ def v1(late):
 
 def check_v1_rows_come_go_and_move():
     v1(late=False)
+
+
+def check_v1_behind_the_front():
+    """vLLM is left nothing to truncate: the hook does all of it."""
+    v1(late=True, front=True)
 
 
 def check_v1_with_placeholders():
@@ -346,15 +360,22 @@ def check_new_bundles_while_serving():
 
 def check_floor_at_the_front():
     """Below the floor: raised where requests come in, by whatever route; and the same prompt then gets the same draws."""
-    raised = SamplingParams(temperature=0.0)
-    adapter.MarkProcessor.validate_params(raised)
-    assert (raised.temperature, raised.top_p, raised.sampling_type.name) == (0.3, 1.0, "RANDOM")
-    narrow = SamplingParams(temperature=1.0, top_k=1, top_p=0.1, min_p=1.0)
-    adapter.MarkProcessor.validate_params(narrow)
-    assert (narrow.temperature, narrow.top_k, narrow.top_p, narrow.min_p) == (1.0, 8, 0.5, 0.5)
-    kept = SamplingParams(temperature=0.5, top_k=-1, top_p=0.9)
-    adapter.MarkProcessor.validate_params(kept)
-    assert (kept.temperature, kept.top_p, kept.extra_args) == (0.5, 0.9, None)
+    for low, raised in (({"temperature": 0.0}, (0.3, 0, 1.0, 0.0)), ({"top_k": 1, "top_p": 0.1, "min_p": 1.0}, (1.0, 8, 0.5, 0.5)), ({"temperature": 0.5, "top_k": -1, "top_p": 0.9}, (0.5, 0, 0.9, 0.0))):
+        params = SamplingParams(**low)
+        for _ in range(2):  # the same parameters may come again
+            adapter.MarkProcessor.validate_params(params)
+            assert (params.temperature, params.top_k, params.top_p, params.min_p, params.sampling_type.name) == (raised[0], 0, 1.0, 0.0, "RANDOM")
+            asked = adapter.carried(params)
+            assert asked == adapter.Sampling(low.get("temperature", 1.0), max(low.get("top_k", 0), 0), low.get("top_p", 1.0), low.get("min_p", 0.0)) and asked.floored() == adapter.Sampling(*raised)
+    # What a client puts there does not open a way below.
+    for forged in ([0.0, 1, 0.01, 1.0], [0.3, 0, 1.0, 0.0], [5, 5], "x", [float("nan"), 0, 1, 0], [1, 2**40, 1, 0]):
+        greedy = SamplingParams(temperature=0.0, extra_args={"countermark_asked": forged})
+        adapter.MarkProcessor.validate_params(greedy)
+        assert greedy.temperature == 0.3 and adapter.carried(greedy) == adapter.Sampling(temperature=0.0)
+    with environment(COUNTERMARK_CONFIG=None):
+        idle = SamplingParams(temperature=0.0, extra_args={"countermark_asked": [1, 0, 1, 0], "other": 1})
+        adapter.MarkProcessor.validate_params(idle)
+        assert idle.temperature == 0 and idle.extra_args == {"other": 1}
     runs = []
     for _ in range(2):
         run, request = Batch(), Request(1, ACCOUNTS[0], {"temperature": 0.0})
@@ -445,13 +466,14 @@ class Runner:
 
 def v2_reference(request, hook):
     """By the request's own temperature: this seat sees logits before it."""
-    p = request.params
+    p = request.asked
     hook.begin(0, account=request.account, request=f"r-{request.number}/0", temperature=p.temperature, top_k=max(p.top_k, 0), top_p=p.top_p, min_p=p.min_p, seed=None if p.seed is None else p.seed % 2**64, prompt=request.prompt)
     return [int(hook.sample([0], row(request.number, i)).tokens[0]) for i in range(len(request.tokens))]
 
 
 def check_v2_sampler():
     runner, requests, hook = Runner(), mixed(), SERVING.epoch.hook(max_slots=1)
+    requests[2:5] = mixed(front=True)[2:5]
     requests.append(Request(6, ACCOUNTS[2], {"temperature": 0.0}))  # raised to the floor by the hook itself
     trial = runner.sampler.sample(torch.randn(4, VOCABULARY), *[torch.arange(4, dtype=torch.int32)] * 2, np.arange(4), *[torch.arange(4)] * 3, np.ones(4, dtype=np.int32))
     assert trial[0].shape == (4,)  # the runner's trial run
@@ -667,6 +689,14 @@ def check_bad_set_ups_of_the_v2_runner():
         state = LogitsProcRequestState.from_request_state(RequestState(2, 64, 64, 0, VOCABULARY, HOST))
         silent = adapter.MarkProcessor(plain(), state)
         assert silent._seat is None  # installed and not configured: it says so, and stays out of the way
+    # Unless the API's process is configured, and has left the truncation to it.
+    request = Request(1, ACCOUNTS[0], {"temperature": 1.0}, front=True)
+    try:
+        silent.add_request(0, request.params)
+    except RuntimeError as error:
+        assert "give COUNTERMARK_CONFIG to both" in str(error)
+    else:
+        raise AssertionError("not seen")
 
 
 def main():

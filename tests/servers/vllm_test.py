@@ -5,16 +5,14 @@ that is not found, below 10⁻⁶ each (its 10-th percentile of log10 p is −15
 """
 import ast
 import json
-import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-from serving_fixture import ACCOUNTS, API_KEYS, Call, FixedServing, drive, events
+from serving_fixture import ACCOUNTS, API_KEYS, Call, FixedServing, Server, drive, events
 
 import vllm_support
 from fixture import PASSPHRASE
@@ -31,26 +29,6 @@ SYSTEM = "You write stories for a magazine of travel and weather. Keep to plain 
 SAMPLING = {"model": "m", "temperature": 1.0, "max_tokens": 140, "min_tokens": 140, "return_token_ids": True}
 # A cache of 48 blocks of 32 tokens: 24 answers of 200 tokens do not fit, and requests are put off.
 SMALL_CACHE = ("--max-num-seqs", "32", "--block-size", "32", "--num-gpu-blocks-override", "48", "--enable-prefix-caching")
-
-
-# ---- inside its process ------------------------------------------------------------------------------------------------
-
-INSIDE = Path(__file__).with_name("vllm_inside.py")
-CHECKS = [node.name for node in ast.parse(INSIDE.read_text()).body if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")]
-
-
-@pytest.fixture(scope="module")
-def inside(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inside")
-    done = subprocess.run([vllm_support.python(), INSIDE, folder / "files", folder / "results.json"], capture_output=True, text=True, cwd=folder,
-                          env=vllm_support.environment(folder, path=vllm_support.paths()))
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads((folder / "results.json").read_text())
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_inside(inside, check):
-    assert inside[check] == "", inside[check]
 
 
 # ---- over HTTP ---------------------------------------------------------------------------------------------------------
@@ -243,7 +221,7 @@ def test_installed_and_not_configured(second, serving, tmp_path):
         ids = [a.json()["choices"][0]["token_ids"] for a in answers]
         assert "NOTHING IS MARKED" in server.output()
     found = serving.detect(ids)
-    assert [record["verdict"] for record in found["records"]] == ["not detected"] * 8 or all(record["verdict"] != "marked" for record in found["records"])
+    assert all(record["verdict"] != "marked" for record in found["records"])
     assert all(test["log10_p_adjusted"] > -5 for record in found["records"] for test in record["accounts"])
 
 
@@ -256,3 +234,30 @@ def test_a_bad_set_up_does_not_start(serving, tmp_path):
     lines = [line for line in server.output().splitlines() if "countermark:" in line]
     assert len(lines) == 1 and "no bundle matches" in lines[0], server.output()[-3000:]
     assert "Traceback" not in server.output()
+
+
+# ---- inside its process ------------------------------------------------------------------------------------------------
+
+INSIDE = Path(__file__).with_name("vllm_inside.py")
+CHECKS = [node.name for node in ast.parse(INSIDE.read_text()).body if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(tmp_path_factory):
+    """Runs beside the first server, which takes its time to start."""
+    folder = tmp_path_factory.mktemp("inside")
+    with Server([vllm_support.python(), INSIDE, folder / "files", folder / "results.json"], log=folder / "log", cwd=folder,
+                env=vllm_support.environment(folder, path=vllm_support.paths(), OMP_NUM_THREADS=1)) as process:
+        yield process, folder
+
+
+@pytest.fixture(scope="module")
+def inside(begun):
+    process, folder = begun
+    assert process.ended(600) == 0, process.output()[-4000:]
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_inside(inside, check):
+    assert inside[check] == "", inside[check]
