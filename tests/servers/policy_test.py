@@ -144,6 +144,8 @@ def test_quantise(tmp_path):
                 assert found and "1.377" not in response.text
     content = asked(site, "/v1/chat/completions", {"logprobs": True, "top_logprobs": 20}).json()["choices"][0]["logprobs"]["content"]
     assert [len(e["top_logprobs"]) for e in content] == [5, 5, 5] and content[0]["logprob"] == 0.0 and content[0]["top_logprobs"][0]["logprob"] == -2.0
+    asked(site, "/v1/completions", {"echo": True, "logprobs": 5, "max_tokens": 1})  # vLLM takes logprobs for the echoed prompt's number too
+    assert site.fake.bodies[-1]["logprobs"] == 1
     prompt = asked(site, "/v1/completions", {"prompt_logprobs": 9}).json()["choices"][0]["prompt_logprobs"]
     assert prompt == [None, {"5": {"logprob": -1.0, "rank": None, "decoded_token": "x"}}]
 
@@ -152,8 +154,9 @@ def test_quantise(tmp_path):
 
 BELOW = [({"temperature": 0}, {"temperature": 0.3}), ({"temperature": 0.0}, {"temperature": 0.3}), ({"temperature": -1}, {"temperature": 0.3}), ({"temperature": 0.29999}, {"temperature": 0.3}), ({"top_k": 1}, {"top_k": 8}),
          ({"top_k": 7.0}, {"top_k": 8}), ({"top_p": 0}, {"top_p": 0.5}), ({"top_p": 0.1, "temperature": 2}, {"top_p": 0.5, "temperature": 2}), ({"min_p": 1.0}, {"min_p": 0.5}),
-         ({"temperature": 1e-320}, {"temperature": 0.3}), ({"temperature": 0, "top_k": 1, "top_p": 0.01, "min_p": 0.9}, {"temperature": 0.3, "top_k": 8, "top_p": 0.5, "min_p": 0.5})]
-ABOVE = [{}, {"temperature": 0.3}, {"temperature": 1.7, "top_k": 0, "top_p": 1}, {"top_k": -1}, {"top_k": 8, "top_p": 0.5, "min_p": 0.5}, {"temperature": None, "top_k": None}]
+         ({"temperature": 1e-320}, {"temperature": 0.3}), ({"temperature": 0, "top_k": 1, "top_p": 0.01, "min_p": 0.9}, {"temperature": 0.3, "top_k": 8, "top_p": 0.5, "min_p": 0.5}),
+         ({"repetition_penalty": 0.01}, {"repetition_penalty": 0.9}), ({"repetition_penalty": 1e30}, {"repetition_penalty": 2.0}), ({"repetition_penalty": -1}, {"repetition_penalty": 0.9})]
+ABOVE = [{}, {"repetition_penalty": 1.3}, {"repetition_penalty": 0.9}, {"repetition_penalty": None}, {"temperature": 0.3}, {"temperature": 1.7, "top_k": 0, "top_p": 1}, {"top_k": -1}, {"top_k": 8, "top_p": 0.5, "min_p": 0.5}, {"temperature": None, "top_k": None}]
 
 
 @pytest.mark.parametrize(("members", "raised"), BELOW, ids=str)
@@ -187,7 +190,7 @@ def test_a_greedy_request_has_one_seed(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["0", "0.0", True, False, [], {}, "NaN"])
-@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p"])
+@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p", "repetition_penalty"])
 def test_numbers_in_other_clothes_are_refused(tmp_path, name, value):
     """A server may take "0", false or a text for a number."""
     site = site_of(tmp_path)
@@ -225,5 +228,11 @@ def test_llamas_own_ways_to_one_token(tmp_path):
     for members in ({"typical_p": 0.001}, {"top_n_sigma": 0.01}, {"dynatemp_range": 0.8, "temperature": 0.8}):
         asked(site, "/completion", members)
         assert not set(site.fake.bodies[-1]) & (set(members) - {"temperature"}) and site.log()[-1]["low_entropy"] == "floored"
+    for members, raised in (({"xtc_probability": 1.0, "xtc_threshold": 0.0, "min_p": 0.5}, {"xtc_probability": 0.5, "xtc_threshold": 0.1}), ({"xtc_threshold": 0}, {"xtc_threshold": 0.1}),
+                            ({"repeat_penalty": 0.05, "repeat_last_n": 900}, {"repeat_penalty": 0.9})):
+        asked(site, "/completion", members)
+        assert {name: site.fake.bodies[-1][name] for name in raised} == raised and site.log()[-1]["low_entropy"] == "floored"
+    asked(site, "/completion", {"xtc_probability": 0.5, "xtc_threshold": 0.1, "repeat_penalty": 1.1})
+    assert "low_entropy" not in site.log()[-1]
     asked(site, "/completion", {"typical_p": 1.0, "top_n_sigma": -1, "dynatemp_range": 0, "xtc_probability": 0.1})
     assert "low_entropy" not in site.log()[-1] and site.fake.bodies[-1]["typical_p"] == 1.0

@@ -11,8 +11,9 @@ answer is filtered likewise (serving/answer.py), whatever the server sends.
 
 **Low entropy.** A request below the floor (temperature 0.3, top-k 8, top-p 0.5; min-p at most 0.5) has too little choice to carry a mark. floor: raised to it,
 with a seed derived from account and request, so that the same greedy request gets the same answer still. deny: 400. allow: handed on, counted. What the request
-does not say is looked up in `defaults`, the server's own. typical_p, top_n_sigma and a dynamic temperature can leave one token too: under floor they are taken
-out. The epoch's record names the policy; the hook's process compares it with the configuration's and does not start where they differ.
+does not say is looked up in `defaults`, the server's own. Two more act like a temperature near 0 over the words of the prompt, or leave the last of the likely
+tokens alone, and have limits too: a repetition penalty (0.9 to 2: it multiplies logits) and llama-server's XTC (probability at most 0.5, threshold at least 0.1).
+typical_p, top_n_sigma and a dynamic temperature can leave one token: under floor they are taken out. The epoch's record names the policy; the hook's process compares it with the configuration's and does not start where they differ.
 """
 
 import hashlib
@@ -25,6 +26,8 @@ from countermark.serving.routes import Api
 
 # mark-format.md, low entropy.
 MIN_TEMPERATURE, MIN_TOP_K, MIN_TOP_P, MAX_MIN_P = 0.3, 8, 0.5, 0.5
+MIN_PENALTY, MAX_PENALTY = 0.9, 2.0
+MAX_XTC_PROBABILITY, MIN_XTC_THRESHOLD = 0.5, 0.1
 MAX_ALTERNATIVES = 5
 MAX_N = 128
 _NOT_THE_QUESTION = frozenset({"stream", "stream_options", "stream_interval", "user", "metadata", "priority", "session_id", "service_tier", "return_token_ids", "return_tokens"})
@@ -74,6 +77,8 @@ class Policy:
             raise BodyError("log-probabilities of the prompt are not available here", "prompt_logprobs", code="logprobs_denied", reason="policy")
         if body.get("prompt_logprobs") is not None:
             body["prompt_logprobs"] = _cut(body["prompt_logprobs"], 1)
+        if api == "completions" and boolean(body, "echo"):
+            top = min(top, 1)  # an echo's are the prompt's too
         # llama-server and others give none where 0 are asked for; the answer's filter takes out what is too much.
         least = 0 if self.server == "vllm" else 1
         if api == "chat":
@@ -110,8 +115,17 @@ class Policy:
             raised["top_p"] = MIN_TOP_P
         if min_p is not None and min_p > MAX_MIN_P:
             raised["min_p"] = MAX_MIN_P
+        for name in ("repetition_penalty", "repeat_penalty"):
+            penalty = number(body, name)
+            if penalty is not None and not MIN_PENALTY <= penalty <= MAX_PENALTY:
+                raised[name] = min(max(penalty, MIN_PENALTY), MAX_PENALTY)
         dropped = []
         if self.server == "llama":
+            chance, threshold = number(body, "xtc_probability"), number(body, "xtc_threshold")
+            if chance is not None and chance > MAX_XTC_PROBABILITY:
+                raised["xtc_probability"] = MAX_XTC_PROBABILITY
+            if threshold is not None and threshold < MIN_XTC_THRESHOLD and chance != 0:
+                raised["xtc_threshold"] = MIN_XTC_THRESHOLD
             typical, sigma, span = number(body, "typical_p"), number(body, "top_n_sigma"), number(body, "dynatemp_range")
             number(body, "dynatemp_exponent")
             dropped += ["typical_p"] if typical is not None and typical < 1 else []
@@ -123,7 +137,7 @@ class Policy:
             return "allowed"
         if self._entropy == "deny":
             name = next(iter(raised), None) or dropped[0]
-            limits = f"temperature {MIN_TEMPERATURE}, top_k {MIN_TOP_K}, top_p {MIN_TOP_P}; min_p at most {MAX_MIN_P}"
+            limits = f"temperature {MIN_TEMPERATURE}, top_k {MIN_TOP_K}, top_p {MIN_TOP_P}; min_p at most {MAX_MIN_P}; penalties of repetition from {MIN_PENALTY} to {MAX_PENALTY}"
             raise BodyError(f"{name} leaves too little choice; the least is {limits}", name, code="low_entropy", reason="policy")
         # Of the request as it came: greedy requests get the same answer each time, whatever their seed, and two accounts get two.
         body.pop("seed", None)
