@@ -4,6 +4,7 @@ find_package(OpenSSL 3 REQUIRED)
 find_package(absl REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(ICU 67 REQUIRED COMPONENTS uc i18n)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)   # has pkg-config, no CMake config
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)

@@ -11,8 +11,10 @@
 
 namespace countermark {
 
-// Both take the file's path and its SHA-256 in hex. DataLoss, naming the path and the library's reason, if the file is broken.
+// All take the file's path and its SHA-256 in hex. DataLoss, naming the path and the library's reason, if the file is broken.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenSentencePiece(const std::string& path, std::string sha256);
+// A Hugging Face tokenizer.json. DataLoss for a broken one, Unimplemented for one with a part that is not known, both with its place in the file.
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenHf(const std::string& path, std::string sha256);
 // FailedPrecondition in a build without libllama.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenGguf(const std::string& path, std::string sha256);
 

@@ -65,11 +65,7 @@ class Fields {
   bool broken_ = false;
 };
 
-// A unit of Darts-clone's double array.
-bool HasLeaf(uint32_t unit) { return (unit >> 8 & 1) == 1; }
-uint32_t LeafValue(uint32_t unit) { return unit & 0x7FFFFFFF; }
-uint32_t Label(uint32_t unit) { return unit & 0x800000FF; }
-uint32_t Offset(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
+}  // namespace
 
 // charsmap: the trie's size in bytes (32 bits, little-endian), the trie, then what to write instead, each ended by a NUL.
 std::string CheckCharsmap(std::string_view charsmap) {
@@ -107,14 +103,13 @@ std::string CheckCharsmap(std::string_view charsmap) {
       if (HasLeaf(unit)) {
         if (next >= trie.size()) return "the trie of its rewriting rules leads outside itself";
         if (LeafValue(trie[next]) >= replacements.size()) return "one of its rewriting rules leads outside the replacements";
+        if ((static_cast<uint8_t>(replacements[LeafValue(trie[next])]) & 0xC0) == 0x80) return "one of its rewriting rules begins inside a character";
       }
       if (!enter(next)) return "the trie of its rewriting rules leads outside itself";
     }
   }
   return "";
 }
-
-}  // namespace
 
 std::string CheckCharsmaps(std::string_view model) {
   Fields fields(model);

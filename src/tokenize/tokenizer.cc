@@ -49,8 +49,10 @@ absl::Status CheckTextLength(size_t bytes) {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& path) {
   CM_ASSIGN_OR_RETURN(FileFacts facts, ReadFacts(path));
-  if (facts.opening.empty()) return absl::DataLossError(Cat("'", path, "' is empty; a tokenizer is a GGUF file or a SentencePiece .model"));
+  if (facts.opening.empty()) return absl::DataLossError(Cat("'", path, "' is empty; a tokenizer is a GGUF file, a SentencePiece .model or a tokenizer.json"));
   if (facts.opening == "GGUF") return OpenGguf(path, std::move(facts.sha256));
+  const size_t first = facts.opening.find_first_not_of(" \t\r\n");
+  if (path.ends_with(".json") || (first != std::string::npos && facts.opening[first] == '{')) return OpenHf(path, std::move(facts.sha256));
   return OpenSentencePiece(path, std::move(facts.sha256));
 }
 

@@ -27,7 +27,7 @@ TEST_F(BrokenFile, MissingEmptyFolder) {
 }
 
 TEST_F(BrokenFile, SomeOtherFile) {
-  for (const char* content : {"{\"model\": {\"type\": \"BPE\"}}", "\x7f" "ELF", "PK\x03\x04", "GGU", "\n"}) {
+  for (const char* content : {"\x7f" "ELF", "PK\x03\x04", "GGU", "\n"}) {
     const absl::Status status = Open(content);
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << content;
     EXPECT_THAT(std::string(status.message()), HasSubstr("neither a GGUF file nor a SentencePiece model"));

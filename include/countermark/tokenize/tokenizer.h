@@ -47,7 +47,7 @@ class Tokenizer {
   virtual std::string Decode(std::span<const uint32_t> ids) const = 0;
   virtual uint32_t vocabulary() const = 0;       // number of ids
   virtual const std::string& sha256() const = 0;  // of the file's content, 64 hex digits
-  virtual std::string_view kind() const = 0;      // "sentencepiece", "gguf"
+  virtual std::string_view kind() const = 0;      // "sentencepiece", "gguf", "hf"
 };
 
 // By the file's content: GGUF (magic "GGUF"; only its vocabulary is read, and all of it is hashed) or a SentencePiece model. NotFound (and
