@@ -37,6 +37,8 @@ constexpr std::string_view kSupported = "0.5.";
 constexpr EntropyFloor kFloor;
 // The floor of truncations that mark-format.md does not name: as much left to chance.
 constexpr float kFloorTypical = 0.5f, kFloorSigma = 1.0f;
+// XTC takes the likely tokens away but the last of them, and a repetition penalty multiplies logits: at their extremes one token is left, or as good as one.
+constexpr float kMostXtc = 0.5f, kLeastXtcThreshold = 0.1f, kLeastPenalty = 0.9f, kMostPenalty = 2.0f;
 
 PreloadService* service = nullptr;  // null: the program is none of ours. Never freed: threads may still sample while a process ends.
 bool first_chain_checked = false;   // on the thread that makes chains
@@ -204,6 +206,20 @@ llama_sampler* llama_sampler_init_typical(float p, size_t min_keep) {
 llama_sampler* llama_sampler_init_top_n_sigma(float n) {
   if (service != nullptr && n > 0 && n < countermark::kFloorSigma) n = Raised(n, countermark::kFloorSigma);
   return COUNTERMARK_NEXT(llama_sampler_init_top_n_sigma)(n);
+}
+
+llama_sampler* llama_sampler_init_xtc(float p, float t, size_t min_keep, uint32_t seed) {
+  if (service != nullptr && p > 0) {
+    if (p > countermark::kMostXtc) p = Raised(p, countermark::kMostXtc);
+    if (!(t >= countermark::kLeastXtcThreshold)) t = Raised(t, countermark::kLeastXtcThreshold);
+  }
+  return COUNTERMARK_NEXT(llama_sampler_init_xtc)(p, t, min_keep, seed);
+}
+
+llama_sampler* llama_sampler_init_penalties(int32_t n_vocab, int32_t last_n, float repeat, float frequency, float present) {
+  if (service != nullptr && last_n != 0 && !(repeat >= countermark::kLeastPenalty)) repeat = Raised(repeat, countermark::kLeastPenalty);
+  if (service != nullptr && last_n != 0 && repeat > countermark::kMostPenalty) repeat = Raised(repeat, countermark::kMostPenalty);
+  return COUNTERMARK_NEXT(llama_sampler_init_penalties)(n_vocab, last_n, repeat, frequency, present);
 }
 
 llama_sampler* llama_sampler_init_dist(uint32_t seed) {

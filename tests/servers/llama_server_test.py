@@ -111,10 +111,11 @@ TRICKS = {
     "temperature 0": {"temperature": 0}, "temperature below the floor": {"temperature": 0.01}, "top-k 1": {"top_k": 1}, "tiny top-p": {"top_p": 1e-6}, "min-p 1": {"min_p": 1.0},
     "tiny typical-p": {"typical_p": 1e-6}, "tiny sigma": {"top_n_sigma": 1e-3}, "dynamic temperature": {"temperature": 1.0, "dynatemp_range": 1.0}, "xtc": {"xtc_probability": 1.0, "xtc_threshold": 0.01},
     "probabilities": {"n_probs": 5}, "probabilities after sampling": {"n_probs": 5, "post_sampling_probs": True}, "two answers": {"n": 2}, "bias": {"logit_bias": [[28, 8.0], [30, False]]},
-    "sampling by the backend": {"backend_sampling": True, "top_k": 40}, "penalties": {"repeat_penalty": 1.3, "frequency_penalty": 1.0, "dry_multiplier": 0.8}, "min_keep": {"min_keep": 1000},
+    "sampling by the backend": {"backend_sampling": True, "top_k": 40}, "xtc at its extreme": {"xtc_probability": 1.0, "xtc_threshold": 0.0, "min_p": 0.3, "top_k": 8}, "penalty near 0": {"repeat_penalty": 0.05, "repeat_last_n": 1000},
+    "penalties": {"repeat_penalty": 1.3, "frequency_penalty": 1.0, "dry_multiplier": 0.8}, "min_keep": {"min_keep": 1000},
     "one that was turned away would come back": {"ignore_eos": True, "seed": 4294967294},
 }
-FLOORED = {"temperature 0", "temperature below the floor", "top-k 1", "tiny top-p", "min-p 1", "tiny typical-p", "tiny sigma", "dynamic temperature"}
+FLOORED = {"temperature 0", "temperature below the floor", "top-k 1", "tiny top-p", "min-p 1", "tiny typical-p", "tiny sigma", "dynamic temperature", "xtc", "xtc at its extreme", "penalty near 0"}
 # … and who has none is marked in the base channel, under whatever sampler it asked for.
 WITHOUT = {
     "nothing": {}, "no dry": {"samplers": ["top_k", "temperature"]}, "no samplers": {"samplers": []}, "mirostat": {"mirostat": 1}, "mirostat 2": {"mirostat": 2},
