@@ -11,7 +11,7 @@ import pytest
 from countermark.errors import CorruptError, DeniedError, InvalidArgumentError, NotFoundError
 from countermark.gateway import main, make_key
 from countermark.serving import accounts as module
-from countermark.serving.accounts import Accounts
+from countermark.serving.accounts import Accounts, LookupFailed
 from countermark.serving.config import ServingConfig
 from countermark.serving.metrics import Counters
 
@@ -105,6 +105,21 @@ def test_sqlite_changes_are_seen_at_once_and_replaced_files_too(tmp_path):
     assert accounts.find("sk-z") == "org-z" and counters.get("countermark_accounts_reloads_total", result="failed") == 1
     with pytest.raises(CorruptError):
         Accounts(path)
+
+
+def test_a_locked_database_is_no_wrong_key(tmp_path, capfd):
+    """Who has a key is told to come again, at once, and not that the key is none."""
+    path = database(tmp_path)
+    accounts = Accounts(path)
+    with sqlite3.connect(path) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        for _ in range(50):
+            with pytest.raises(LookupFailed):
+                accounts.find("sk-a")
+        assert capfd.readouterr().err.count("locked") <= 2
+        db.execute("ROLLBACK")
+    accounts._failing_until = 0.0
+    assert accounts.find("sk-a") == "org-a"
 
 
 def test_sqlite_is_opened_for_reading_alone(tmp_path):

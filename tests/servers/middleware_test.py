@@ -73,6 +73,13 @@ def test_the_key_and_foreign_headers_stay_here(site):
     assert site.log()[-1]["client_request_id"] == "mine" and site.log()[-1]["request"] == site.ticket().request
 
 
+def test_names_of_removed_members_do_not_fill_the_log(site):
+    """They are the client's own words: 32 of 64 characters at most."""
+    assert site.post("/v1/completions", {"prompt": "p", **{f"{i:04}" + "word " * 100: 1 for i in range(2000)}}).status_code == 200
+    removed = site.log()[-1]["removed"]
+    assert len(removed) == 32 and all(len(name) == 64 for name in removed) and site.gate.counters.get("countermark_api_removed_fields_total") == 2000
+
+
 @pytest.mark.parametrize("text", ["x" * 129, "a\tb", "é"])
 def test_a_request_id_that_is_no_text_is_not_logged(site, text):
     site.request("POST", "/v1/completions", headers={"x-request-id": text.encode("latin-1"), "content-type": "application/json"}, content=b'{"prompt":"p"}')

@@ -13,7 +13,7 @@ The hash is SHA-256 of the key's UTF-8 bytes, which is enough for keys of 128 ra
 under those 32 bytes: then the file alone does not let anyone try keys. Several keys may name one account.
 
 A changed file is taken up within a second. Where the new one cannot be read, what was read before stays in use, and that is counted and said on standard error.
-At start-up it is an error. SQLite is asked for each request, so it needs no reading again; a replaced file is opened anew.
+At start-up it is an error. SQLite is asked for each request, so it needs no reading again; a replaced file is opened anew. While another program holds its lock, requests get 503 and not 401.
 """
 
 import hashlib
@@ -30,10 +30,14 @@ from countermark.errors import CorruptError, Error, InvalidArgumentError, NotFou
 from countermark.serving.metrics import Counters
 from countermark.serving.ticket import MAX_ACCOUNT_BYTES, read_private
 
-_LOOK_S = 1.0
+_LOOK_S = _RETRY_S = 1.0
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MAX_KEY_BYTES = 4096
 MAX_FILE_BYTES = 256 << 20
+
+
+class LookupFailed(Exception):
+    """No key can be looked up at the moment: another program holds the database. It may be well in a second."""
 
 
 class Accounts:
@@ -51,11 +55,12 @@ class Accounts:
         self._table: dict[str, str] = {}
         self._database: sqlite3.Connection | None = None
         self._looked = time.monotonic()
+        self._failing_until = 0.0
         self._state = _state(path)
         self._read()
 
     def find(self, key: str) -> str | None:
-        """The account of an API key; None: unknown, disabled, or no key can be looked up at the moment."""
+        """The account of an API key; None: unknown or disabled. Errors: LookupFailed."""
         self._refresh()
         data = key.encode("utf-8", "surrogatepass")
         if not 0 < len(data) <= _MAX_KEY_BYTES:
@@ -63,11 +68,14 @@ class Accounts:
         digest = self.hash(data)
         if self._database is None:
             return self._table.get(digest)  # of hashes: what the lookup's time tells of them does not lead to a key
+        if time.monotonic() < self._failing_until:
+            raise LookupFailed  # every request would wait for the same lock, one after another
         try:
             row = self._database.execute("SELECT account FROM api_keys WHERE hash = ? AND NOT disabled", (digest,)).fetchone()
         except sqlite3.Error as error:
+            self._failing_until = time.monotonic() + _RETRY_S
             self._failed(f"{self._path}: {error}")
-            return None
+            raise LookupFailed from None
         return row[0] if row and _account_problem(row[0]) is None else None
 
     def hash(self, key: bytes) -> str:
@@ -154,7 +162,7 @@ def read_toml(path: Path) -> dict[str, str]:
 def _open_database(path: Path) -> tuple[sqlite3.Connection, int]:
     if not path.exists():
         raise NotFoundError(f"{path}: no such accounts file")
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=1.0)
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=0.1)
     try:
         (n,) = database.execute("SELECT count(*) FROM api_keys WHERE NOT disabled").fetchone()
         database.execute("SELECT account FROM api_keys WHERE hash = ? AND NOT disabled", ("",)).fetchone()

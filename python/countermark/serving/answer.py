@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from countermark.serving.body import JSON, dump
+from countermark.serving.body import JSON, BodyError, dump
 from countermark.serving.config import Server
 from countermark.serving.policy import MAX_ALTERNATIVES, Policy
 
@@ -105,8 +105,8 @@ class Answer:
             self.filtered |= taken.held
             try:
                 data = dump(value)
-            except ValueError:
-                raise AnswerError("the server's answer is not JSON: NaN or infinity") from None
+            except (ValueError, BodyError):
+                raise AnswerError("the server's answer is not JSON: NaN or infinity, or nested too deeply") from None
         return self._scrub(data)
 
     def error(self, data: bytes) -> bytes:

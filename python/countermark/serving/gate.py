@@ -16,7 +16,7 @@ from typing import Any
 
 from countermark.errors import InvalidArgumentError
 from countermark.serving import body as bodies
-from countermark.serving.accounts import Accounts
+from countermark.serving.accounts import Accounts, LookupFailed
 from countermark.serving.answer import Answer, Choice
 from countermark.serving.body import JSON, BodyError
 from countermark.serving.config import Server, ServingConfig
@@ -31,6 +31,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 TICKET_FIELD = "countermark"
 _USAGE = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]{1,4096})")
+_NAMES, _NAME = 32, 64
 _PRINTABLE = re.compile(r"[ -~]{1,128}")
 # vLLM and llama-server give ids where these are asked for.
 _IDS_FIELD: dict[tuple[Server, Api], str] = {
@@ -100,13 +101,16 @@ class Gate:
         print(f"countermark: API for {kind}: {who}, {carried}; {policies}; serving log: {logged}", file=sys.stderr, flush=True)
 
     def account(self, headers: Headers) -> str:
-        """The account of the request's API key, or the port's. Errors: BodyError with status 401."""
+        """The account of the request's API key, or the port's. Errors: BodyError with status 401, or 503 while no key can be looked up."""
         if self._accounts is None:
             assert self.config.account is not None
             return self.config.account
         values = [value for name, value in headers if name.lower() == b"authorization"]
         form = _BEARER.fullmatch(values[0].decode("latin-1").strip()) if len(values) == 1 else None
-        account = self._accounts.find(form[1]) if form else None
+        try:
+            account = self._accounts.find(form[1]) if form else None
+        except LookupFailed:
+            raise BodyError("API keys cannot be looked up at the moment", status=503, code="accounts_unavailable", reason="accounts") from None
         if account is None:
             raise BodyError("a valid API key is needed: Authorization: Bearer KEY", status=401, code="invalid_api_key", reason="key")
         return account
@@ -182,7 +186,9 @@ class Gate:
     def record(self, request: Prepared, path: str, status: int, answer: Answer, ended: bool) -> JSON:
         """What the serving log says of an answer."""
         record: JSON = {"account": request.account, "request": request.label, "route": path, "status": status, "ended": ended, "stream": request.stream, "n": request.n}
-        optional: dict[str, Any] = {"client_request_id": request.client_id, "response_id": answer.response_id, "removed": request.removed, "low_entropy": request.change}
+        # Names are the client's own words: a few of them tell what was tried, and all of them would fill the disk.
+        removed = [name[:_NAME] for name in request.removed[:_NAMES]]
+        optional: dict[str, Any] = {"client_request_id": request.client_id, "response_id": answer.response_id, "removed": removed, "low_entropy": request.change}
         record |= {name: value for name, value in optional.items() if value}
         usage = {name: value for name, value in (answer.usage or {}).items() if name in _USAGE and isinstance(value, int)}
         if usage:

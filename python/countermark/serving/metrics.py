@@ -200,7 +200,8 @@ def prometheus_text(state_dir: str | os.PathLike[str] | None, own: Counters | No
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    # Not readable by others: whoever can open it can lock it, and an API would wait for that with every answer of /metrics.
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

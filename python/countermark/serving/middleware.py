@@ -286,7 +286,7 @@ def route_path(scope: Scope) -> str:
 
 async def send_error(send: Send, error: BodyError) -> None:
     """A refusal in the shape of OpenAI's errors."""
-    kind = {401: "authentication_error", 404: "not_found_error", 502: "server_error", 504: "server_error"}.get(error.status, "invalid_request_error")
+    kind = {401: "authentication_error", 404: "not_found_error"}.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
     body = json.dumps({"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}).encode()
     extra = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
     await _send_whole(send, error.status, b"application/json", body, extra)
