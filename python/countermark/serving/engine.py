@@ -91,6 +91,8 @@ class Bundles:
         self.keys = Keys()
         self.records: dict[str, EpochRecord] = {}
         """By "tenant/epoch"."""
+        self.has_port_account: dict[str, bool] = {}
+        """Whether the account of the configuration, if it names one, has a key in the epoch."""
         self.failures = 0
         files = [str(file) for file in config.bundle_files()]
         if not files:
@@ -107,8 +109,10 @@ class Bundles:
     def _open(self, file: str) -> None:
         passphrase = self._config.passphrase_file
         self.keys.open_bundle(file, passphrase_file=passphrase)
-        record = EpochKeys.from_bundle(file, passphrase_file=passphrase).record
-        self.records[f"{record.tenant}/{record.epoch}"] = record
+        keys = EpochKeys.from_bundle(file, passphrase_file=passphrase)
+        name = f"{keys.record.tenant}/{keys.record.epoch}"
+        self.records[name] = keys.record
+        self.has_port_account[name] = self._config.account is None or self._config.account in keys.accounts
 
     def refresh(self) -> list[str]:
         """Opens what is new or has changed; what could not be opened, in words. What is open stays open."""
@@ -163,6 +167,8 @@ def check(config: ServingConfig, *, vocabularies: Sequence[int] | Callable[[], S
     record = bundles.record
     if record is None:
         raise SetupError(f"no epoch that was opened is in use at this time ({', '.join(bundles.records)})")
+    if not bundles.has_port_account[f"{record.tenant}/{record.epoch}"]:
+        raise SetupError(f"{config.path}: account {config.account!r} is not registered in epoch {record.tenant}/{record.epoch}")
     known = tuple(vocabularies() if callable(vocabularies) else vocabularies)
     if record.vocabulary not in known:
         raise SetupError(f"epoch {record.tenant}/{record.epoch} is for a vocabulary of {record.vocabulary} tokens, and the model has {' or '.join(map(str, known))}")
@@ -307,7 +313,7 @@ class Engine:
         committed: Array | None = None,
         stream: int = 0,
     ) -> bool:
-        """A slot begins, and never fails for the mark's sake; True if it is marked.
+        """A slot begins, and never fails for the mark's sake; True if it is marked for whom it was admitted.
 
         committed: tokens of an earlier life of this request (a preemption that lost its slot); they are not counted again. repeats: for a seat that has raised the parameters
         to the floor itself, what the request had asked for: the same prompt then gets the same draws, as the hook does where it raises them.
@@ -323,22 +329,29 @@ class Engine:
             seed %= 1 << 64
         label = None if admission.label is None else child_label(admission.label, child)
         arguments: dict[str, Any] = {"request": label, "seed": seed, "prompt": prompt, "strict": False, "stream": stream}
-        asked = Sampling(temperature, top_k, top_p, min_p)
-        marked = False
-        for account, sampling in ((admission.account, asked), (admission.account, asked.floored()), (BASE_ONLY, Sampling())):
-            try:
-                marked = self.hook.begin(
-                    slot, account=account, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p, min_p=sampling.min_p, **arguments
-                )
-                break
-            except PolicyError:  # below the floor, by a way around the API's own check: raised to it
-                self.count("refused_parameters", 1)
-            except InvalidArgumentError:
-                self.count("refused_parameters", 1)
+        # A top-k beyond the vocabulary is none, and clients send ones that are no int32 either.
+        asked = Sampling(temperature, top_k if top_k < self.vocabulary else 0, top_p, min_p)
+        marked = self._begin(slot, admission.account, asked, arguments)
+        if marked is None:
+            # The epoch has no key of the account, which the hook has counted: the base channel is there all the same.
+            self._begin(slot, BASE_ONLY, asked, arguments)
         if committed is not None and len(committed):
             self.count("tokens_forced", -len(committed))  # first: what is published never falls
             self.hook.rebuild(slot, committed, stream=stream)
-        return marked
+        return bool(marked)
+
+    def _begin(self, slot: int, account: str, asked: Sampling, arguments: dict[str, Any]) -> bool | None:
+        """Whether the slot is marked; None: the account is not the epoch's."""
+        for whose, sampling in ((account, asked), (account, asked.floored()), (account, Sampling()), (BASE_ONLY, Sampling())):
+            try:
+                marked = self.hook.begin(
+                    slot, account=whose, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p, min_p=sampling.min_p, **arguments
+                )
+            except (PolicyError, InvalidArgumentError):  # below the floor or out of range, by a way around the API's own check
+                self.count("refused_parameters", 1)
+            else:
+                return None if not marked and whose != BASE_ONLY and self._bundles.record is not None else marked
+        return False
 
     # ---- counters
 
