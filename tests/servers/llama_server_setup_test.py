@@ -82,7 +82,7 @@ def test_nothing_else_is_interposed():
     shown = subprocess.run(["nm", "-D", "--defined-only", PRELOAD], capture_output=True, text=True, check=True).stdout
     names = {line.split()[-1].partition("@")[0] for line in shown.splitlines() if " A " not in line}
     wanted = Path(os.environ["COUNTERMARK_SOURCE"], "src", "llama", "libcountermark_llama_preload.map").read_text()
-    assert names == set(re.findall(r"\bllama_\w+(?=;)", wanted)) and len(names) == 14
+    assert names == set(re.findall(r"\bllama_\w+(?=;)", wanted)) and len(names) >= 14
 
 
 def test_a_static_build(serving):

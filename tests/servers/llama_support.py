@@ -22,12 +22,12 @@ def prompt(i):
 class LlamaServer(Server):
     """Started and listening. `marked` False: without the preload library. `model` False: a router, which starts servers for models itself."""
 
-    def __init__(self, serving, *options, marked=True, slots=4, context=2048, port=None, model=True, wait=True):
+    def __init__(self, serving, *options, marked=True, slots=4, context=2048, threads=1, port=None, model=True, wait=True):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = serving.environment(**({"LD_PRELOAD": PRELOAD} if marked else {}))
-        # One thread: libllama's wait for each other by spinning, and other tests run beside this one.
-        command = [PROGRAM, *(["-m", GGUF] if model else []), "--host", "127.0.0.1", "--port", self.port, "-t", 1, "-tb", 1, "-np", slots, "-c", context * slots, "--no-ui", "--no-warmup", *options]
+        # One thread in tests: libllama's wait for each other by spinning, and other tests run beside this one.
+        command = [PROGRAM, *(["-m", GGUF] if model else []), "--host", "127.0.0.1", "--port", self.port, "-t", threads, "-tb", threads, "-np", slots, "-c", context * slots, "--no-ui", "--no-warmup", *options]
         super().__init__(command, log=serving.folder / f"llama-server-{time.monotonic_ns()}.log", env=environment)
         if wait:
             self.wait(self.url + "/health", seconds=60)

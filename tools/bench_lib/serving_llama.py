@@ -1,6 +1,6 @@
 """The real llama-server over HTTP, marked and unmarked, asked in turn: figures(programs, quick) gives tokens a second, speculative(programs, quick) how many drafted tokens are accepted.
 
-By itself: serving_llama.py --build BUILD [--quick] [--speculative [--write]], with COUNTERMARK_CACHE set, prints the figures as JSON. --write: speculative's into docs/results.
+By itself: serving_llama.py --build BUILD [--quick] [--speculative [--rounds N] [--write]], with COUNTERMARK_CACHE set, prints the figures as JSON. --write: speculative's into docs/results.
 """
 import argparse
 import json
@@ -23,7 +23,7 @@ class Host:
     def __init__(self, p):
         from parts import Keys
 
-        keys, self.folder = Keys(p), Path(p.path("serving-llama"))
+        keys, self.folder = Keys(p), Path(p.path("serving-llama"))  # a key store of this folder's own, with a fresh key
         (self.folder / "state").mkdir(parents=True, exist_ok=True)
         if not (self.folder / "epoch.cmkb").exists():
             p.run(p.binary("watermark-keys"), "bundle", "--store", keys.store, "--passphrase-file", keys.passphrase, "--epoch", "gumbel", "--out", self.folder / "epoch.cmkb",
@@ -37,7 +37,7 @@ class Host:
 
 
 @contextmanager
-def servers(p, *options):
+def servers(p, *options, threads=os.cpu_count()):
     """Two that listen, by name. The one that is not asked waits without using a processor."""
     os.environ.setdefault("COUNTERMARK_SOURCE", ROOT)
     os.environ.setdefault("COUNTERMARK_BIN", os.path.join(p.build, "bin"))
@@ -47,9 +47,8 @@ def servers(p, *options):
         sys.path.append(os.path.join(ROOT, "tests", folder))
     from llama_support import LlamaServer
 
-    host, threads = Host(p), str(os.cpu_count())
-    options = ("-t", threads, "-tb", threads, *options)
-    with LlamaServer(host, *options, slots=8, context=512) as marked, LlamaServer(host, *options, slots=8, context=512, marked=False) as unmarked:
+    host, sizes = Host(p), {"threads": threads, "slots": 8, "context": 512}
+    with LlamaServer(host, *options, **sizes) as marked, LlamaServer(host, *options, **sizes, marked=False) as unmarked:
         yield {"marked": marked, "unmarked": unmarked}
         from countermark.serving.metrics import collect
 
@@ -58,7 +57,9 @@ def servers(p, *options):
 
 def ask(server, seeds, tokens=TOKENS):
     """Answers at once, and how long they took from the first request to the last answer."""
-    bodies = [{"prompt": f"Write a long story about the number {seed}.", "n_predict": tokens, "seed": seed, **PARAMETERS} for seed in seeds]
+    from parts import PROMPTS
+
+    bodies = [{"prompt": f"<|im_start|>user\n{PROMPTS[seed % len(PROMPTS)]}<|im_end|>\n<|im_start|>assistant\n", "n_predict": tokens, "seed": seed, **PARAMETERS} for seed in seeds]
     begun = time.perf_counter()
     answers = server.complete(bodies)
     took = time.perf_counter() - begun
@@ -84,21 +85,32 @@ def figures(p, quick):
     return out
 
 
-def speculative(p, quick):
-    """The model drafts three tokens for itself, the likeliest ones; of these so many are what the target then draws."""
-    counts = {name: [0, 0] for name in ("marked", "unmarked")}
-    # One thread: speed is not what is measured, and a busy machine does not change the rates.
-    with servers(p, "-md", p.model, "--spec-type", "draft-simple", "--spec-draft-n-max", "3", "-t", "1", "-tb", "1", "-td", "1", "-tbd", "1") as both:
-        for r in range(1 if quick else 12):
+def speculative(p, quick, rounds=20):
+    """The model drafts three tokens for itself, the likeliest ones; of these so many are what the target then draws.
+
+    Each round has a key of its own: under one key gumbel writes like after like, and many answers would be few texts. Rates, and the standard error of their ratio, are over answers.
+    """
+    from programs import Programs
+
+    counts = {"marked": [], "unmarked": []}  # (accepted, drafted) of each answer
+    for r in range(2 if quick else rounds):
+        folder = p.path(f"speculative-{r}")
+        os.mkdir(folder)
+        own = Programs(p.root, p.build, p.cache, folder)
+        # One thread: speed is not what is measured, and a busy machine does not change the rates.
+        with servers(own, "-md", p.model, "--spec-type", "draft-simple", "--spec-draft-n-max", "3", "-td", "1", "-tbd", "1", threads=1) as both:
             for name, server in both.items():
-                for answer in ask(server, range(1000 + 8 * r, 1008 + 8 * r), 32 if quick else 64)[0]:
-                    counts[name][0] += answer["timings"]["draft_n_accepted"]
-                    counts[name][1] += answer["timings"]["draft_n"]
-    rates = {name: accepted / drafted for name, (accepted, drafted) in counts.items()}
-    # Drafts stand in runs of three: their standard error is taken as if only a third of them were independent.
-    error = sum((1 - rates[name]) / rates[name] / (counts[name][1] / 3) for name in rates) ** 0.5
-    out = [{"name": f"drafted tokens accepted, {name}", "value": 100 * rates[name], "unit": "%", "against": "{} of {} drafted".format(*counts[name])} for name in rates]
-    out.append({"name": "drafted tokens accepted, marked / unmarked", "value": rates["marked"] / rates["unmarked"], "unit": "x", "against": f"standard error {error:.3f}; target >= 0.97"})
+                answers, _ = ask(server, range(8 * r, 8 * r + 8), 24 if quick else 48)
+                counts[name] += [(answer["timings"]["draft_n_accepted"], answer["timings"]["draft_n"]) for answer in answers]
+        print(f"bench: round {r + 1}: " + ", ".join("{} {}/{}".format(name, *map(sum, zip(*of, strict=True))) for name, of in counts.items()), file=sys.stderr, flush=True)
+    rates, variance, out = {}, 0.0, []
+    for name, answers in counts.items():
+        accepted, drafted = map(sum, zip(*answers, strict=True))
+        rate = rates[name] = accepted / drafted
+        variance += sum((a - rate * d) ** 2 for a, d in answers) / accepted**2  # of the rate's logarithm, by answers
+        out.append({"name": f"drafted tokens accepted, {name}", "value": 100 * rate, "unit": "%", "against": f"{accepted} of {drafted} drafted in {len(answers)} answers"})
+    out.append({"name": "drafted tokens accepted, marked / unmarked", "value": rates["marked"] / rates["unmarked"], "unit": "x",
+                "against": f"standard error {variance**0.5 * rates['marked'] / rates['unmarked']:.3f}; target >= 0.97"})
     return out
 
 
@@ -110,14 +122,15 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--speculative", action="store_true")
+    parser.add_argument("--rounds", type=int, default=20, help="of speculative, 16 answers each (default: %(default)s)")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="countermark-bench-") as folder:
         p = Programs(ROOT, args.build, os.environ["COUNTERMARK_CACHE"], folder)
         machine, commit = results.machine(), results.commit(ROOT, True)
-        found = (speculative if args.speculative else figures)(p, args.quick)
+        found = speculative(p, args.quick, args.rounds) if args.speculative else figures(p, args.quick)
     if args.write and args.speculative:
-        results.write(ROOT, "speculative-llama", "tools/bench_lib/serving_llama.py --speculative --write", commit, machine, found)
+        results.write(ROOT, "speculative-llama", f"tools/bench_lib/serving_llama.py --speculative --rounds {args.rounds} --write", commit, machine, found)
     print(json.dumps({"figures": found}, indent=1))
 
 
