@@ -232,16 +232,27 @@ absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector
   PackedSet seen(size > 1 ? ids : 0);  // a single document's pairs are distinct already
   PairSet own(h);
   uint32_t pair[kMostTokens];
+  std::vector<uint64_t> hashes;
   for (size_t i = 0; i < size; ++i) {
     InputRecord& record = parsed[i].record;
     own.Clear();
     if (record.has_prompt) own.ExcludeWindowsOf(record.prompt_ids);
     own.Add(record.ids);
     record = InputRecord();
-    for (size_t k = 0; k < own.size(); ++k) {
+    const auto pair_at = [&](size_t k) {
       for (int j = 0; j < h; ++j) pair[j] = own.window_token(j)[k];
       pair[h] = own.token()[k];
-      const uint64_t hashed = hash.Of(pair, h + 1);
+    };
+    hashes.resize(own.size());
+    for (size_t k = 0; k < own.size(); ++k) {
+      pair_at(k);
+      hashes[k] = hash.Of(pair, h + 1);
+    }
+    constexpr size_t kAhead = 12;  // so that the table's answer is there when it is asked for
+    for (size_t k = 0; k < own.size(); ++k) {
+      if (k + kAhead < own.size()) seen.Prefetch(hash.Spread(hashes[k + kAhead]));
+      pair_at(k);
+      const uint64_t hashed = hashes[k];
       if (options.parts > 1 && PartOf(hashed, options.parts) != options.part) continue;
       scores.Add(static_cast<uint32_t>(i), pair);
       if (size > 1 && !seen.Insert(Pack(pair, h + 1), hash.Spread(hashed))) continue;

@@ -14,22 +14,39 @@
 namespace countermark {
 namespace {
 
-// Lanes side by side, in loops that the compiler turns into vectors of the machine each wrapper below names. Plain C++: what is inlined into
-// a wrapper is compiled for its machine and for no other.
+// kLanes pairs at a time, in the compiler's own vectors of the width that each wrapper's machine has. What is inlined into a wrapper is compiled for
+// its machine and for no other.
 constexpr int kLanes = 16;
-using Lanes = uint32_t[kLanes];
+
+struct Batch {
+  alignas(64) uint32_t input[4][kLanes] = {};
+  alignas(64) uint32_t counter[kLanes] = {};
+  uint32_t place[kLanes] = {};  // of the word in its block
+};
 
 #define COUNTERMARK_INLINE inline __attribute__((always_inline))
-#define EACH for (int l = 0; l < kLanes; ++l)
 
-COUNTERMARK_INLINE void Quarter(Lanes& a, Lanes& b, Lanes& c, Lanes& d) {
-  EACH { a[l] += b[l]; d[l] ^= a[l]; d[l] = d[l] << 16 | d[l] >> 16; }
-  EACH { c[l] += d[l]; b[l] ^= c[l]; b[l] = b[l] << 12 | b[l] >> 20; }
-  EACH { a[l] += b[l]; d[l] ^= a[l]; d[l] = d[l] << 8 | d[l] >> 24; }
-  EACH { c[l] += d[l]; b[l] ^= c[l]; b[l] = b[l] << 7 | b[l] >> 25; }
+template <int kWidth>
+struct VectorOf {
+  typedef uint32_t Type __attribute__((vector_size(4 * kWidth)));
+};
+
+template <int kBits, typename V>
+COUNTERMARK_INLINE void Rotate(V& x) {
+  x = x << kBits | x >> (32 - kBits);
 }
 
-COUNTERMARK_INLINE void Rounds(Lanes s[16], int double_rounds) {
+template <typename V>
+COUNTERMARK_INLINE void Quarter(V& a, V& b, V& c, V& d) {
+  a += b; d ^= a; Rotate<16>(d);
+  c += d; b ^= c; Rotate<12>(b);
+  a += b; d ^= a; Rotate<8>(d);
+  c += d; b ^= c; Rotate<7>(b);
+}
+
+template <typename V>
+COUNTERMARK_INLINE void Rounds(V s[16], int double_rounds) {
+#pragma GCC unroll 1
   for (int i = 0; i < double_rounds; ++i) {
     Quarter(s[0], s[4], s[8], s[12]);
     Quarter(s[1], s[5], s[9], s[13]);
@@ -44,40 +61,41 @@ COUNTERMARK_INLINE void Rounds(Lanes s[16], int double_rounds) {
 
 constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646E, 0x79622D32, 0x6B206574};
 
-// out[i] = the word of `place[l]` in the block `counter[l]` of the seed of lane l's input, under the key.
-COUNTERMARK_INLINE void Words(const uint32_t key[8], const Lanes input[4], const Lanes& counter, const uint32_t place[kLanes], uint32_t* out) {
-  alignas(64) Lanes s[16], seed[8];
-  for (int i = 0; i < 4; ++i) EACH s[i][l] = kConstants[i];
-  for (int i = 0; i < 8; ++i) EACH s[4 + i][l] = key[i];
-  for (int i = 0; i < 4; ++i) EACH s[12 + i][l] = input[i][l];
-  Rounds(s, 10);
-  for (int i = 0; i < 4; ++i) EACH seed[i][l] = s[i][l];
-  for (int i = 0; i < 4; ++i) EACH seed[4 + i][l] = s[12 + i][l];
-  for (int i = 0; i < 4; ++i) EACH s[i][l] = kConstants[i];
-  for (int i = 0; i < 8; ++i) EACH s[4 + i][l] = seed[i][l];
-  EACH s[12][l] = counter[l];
-  for (int i = 13; i < 16; ++i) EACH s[i][l] = 0;
-  Rounds(s, 4);
-  for (int i = 0; i < 4; ++i) EACH s[i][l] += kConstants[i];
-  for (int i = 0; i < 8; ++i) EACH s[4 + i][l] += seed[i][l];
-  EACH s[12][l] += counter[l];
-  EACH out[l] = s[place[l]][l];
+// out[l] = the word of place[l] in the block counter[l] of the seed of lane l's input, under the key.
+template <int kWidth>
+COUNTERMARK_INLINE void Words(const uint32_t key[8], const Batch& batch, uint32_t* out) {
+  using V = typename VectorOf<kWidth>::Type;
+  alignas(64) uint32_t block[16][kWidth];
+  for (int first = 0; first < kLanes; first += kWidth) {
+    V s[16], seed[8], counter;
+    for (int i = 0; i < 4; ++i) s[i] = V{} + kConstants[i];
+    for (int i = 0; i < 8; ++i) s[4 + i] = V{} + key[i];
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(&s[12 + i], &batch.input[i][first], sizeof(V));
+    Rounds(s, 10);
+    for (int i = 0; i < 4; ++i) {
+      seed[i] = s[i];
+      seed[4 + i] = s[12 + i];
+    }
+    __builtin_memcpy(&counter, &batch.counter[first], sizeof(V));
+    for (int i = 0; i < 4; ++i) s[i] = V{} + kConstants[i];
+    for (int i = 0; i < 8; ++i) s[4 + i] = seed[i];
+    s[12] = counter;
+    for (int i = 13; i < 16; ++i) s[i] = V{};
+    Rounds(s, 4);
+    for (int i = 0; i < 4; ++i) s[i] += kConstants[i];
+    for (int i = 0; i < 8; ++i) s[4 + i] += seed[i];
+    s[12] += counter;
+    for (int i = 0; i < 16; ++i) __builtin_memcpy(block[i], &s[i], sizeof(V));
+    for (int l = 0; l < kWidth; ++l) out[first + l] = block[batch.place[first + l]][l];
+  }
 }
 
-using WordsFunction = void (*)(const uint32_t key[8], const Lanes input[4], const Lanes& counter, const uint32_t place[kLanes], uint32_t* out);
+using WordsFunction = void (*)(const uint32_t key[8], const Batch& batch, uint32_t* out);
 
-void PlainWords(const uint32_t key[8], const Lanes input[4], const Lanes& counter, const uint32_t place[kLanes], uint32_t* out) {
-  Words(key, input, counter, place, out);
-}
+void PlainWords(const uint32_t key[8], const Batch& batch, uint32_t* out) { Words<4>(key, batch, out); }
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) void Avx2Words(const uint32_t key[8], const Lanes input[4], const Lanes& counter, const uint32_t place[kLanes],
-                                               uint32_t* out) {
-  Words(key, input, counter, place, out);
-}
-__attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512"))) void Avx512Words(const uint32_t key[8], const Lanes input[4], const Lanes& counter,
-                                                                     const uint32_t place[kLanes], uint32_t* out) {
-  Words(key, input, counter, place, out);
-}
+__attribute__((target("avx2"))) void Avx2Words(const uint32_t key[8], const Batch& batch, uint32_t* out) { Words<8>(key, batch, out); }
+__attribute__((target("avx512f"))) void Avx512Words(const uint32_t key[8], const Batch& batch, uint32_t* out) { Words<16>(key, batch, out); }
 #endif
 
 WordsFunction BestWords() {
@@ -105,17 +123,17 @@ void PairWords(const PairSpan& pairs, const Secret32& key, Scheme scheme, int wi
   const uint32_t per_block = scheme == Scheme::kPartition ? 64 : 16;
   for (size_t i = 0; i < pairs.size; i += kLanes) {
     const size_t here = std::min<size_t>(kLanes, pairs.size - i);
-    alignas(64) Lanes input[4] = {}, counter = {};
-    uint32_t place[kLanes] = {}, out[kLanes];
+    Batch batch;
+    uint32_t out[kLanes];
     for (size_t l = 0; l < here; ++l) {
       uint32_t tokens[kMaxWindow] = {}, encoded[4];
       for (int j = 0; j < window; ++j) tokens[j] = pairs.window[j][i + l];
       EncodeWindow(scheme, tokens, window, Purpose::kMark, encoded);
-      for (int j = 0; j < 4; ++j) input[j][l] = encoded[j];
-      counter[l] = pairs.token[i + l] / per_block;
-      place[l] = scheme == Scheme::kPartition ? pairs.token[i + l] % 64 / 4 : pairs.token[i + l] % 16;
+      for (int j = 0; j < 4; ++j) batch.input[j][l] = encoded[j];
+      batch.counter[l] = pairs.token[i + l] / per_block;
+      batch.place[l] = scheme == Scheme::kPartition ? pairs.token[i + l] % 64 / 4 : pairs.token[i + l] % 16;
     }
-    function(wiped.words, input, counter, place, out);
+    function(wiped.words, batch, out);
     for (size_t l = 0; l < here; ++l) {
       words[i + l] = scheme == Scheme::kPartition ? out[l] >> 8 * (pairs.token[i + l] % 4) & 255 : out[l];
     }

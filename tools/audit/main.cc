@@ -8,7 +8,8 @@
 int main(int argc, char** argv) {
   using namespace countermark;
   // Large blocks go back to the system when they are freed, whichever thread had them: memory is bounded by what is in use.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   mallopt(M_ARENA_MAX, 4);
   cli::Program program("watermark-audit", "Is a mark in a data set, where, how much, and whose.");
   program.app().require_subcommand(1);
