@@ -239,7 +239,8 @@ def test_a_bad_set_up_does_not_start(serving, tmp_path):
 # ---- inside its process ------------------------------------------------------------------------------------------------
 
 INSIDE = Path(__file__).with_name("vllm_inside.py")
-CHECKS = [node.name for node in ast.parse(INSIDE.read_text()).body if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")]
+CHECKS = [node.name for part in ("v1", "v2", "setup") for node in ast.parse(INSIDE.with_name(f"vllm_inside_{part}.py").read_text()).body
+          if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")]
 
 
 @pytest.fixture(scope="module", autouse=True)
