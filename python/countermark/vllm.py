@@ -32,6 +32,7 @@ from countermark.serving.body import BodyError
 from countermark.serving.config import ENVIRONMENT, ServingConfig
 from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
 from countermark.serving.middleware import AccountMiddleware as _AccountMiddleware
+from countermark.serving.policy import MAX_PENALTY, MIN_PENALTY
 
 SUPPORTED = ("0.32.0",)
 """Versions of vLLM whose seats this file was written and tested against."""
@@ -54,6 +55,7 @@ TICKET = "countermark"
 _ASKED = "countermark_asked"  # what a request has asked for, beside the ticket: `validate_params` puts it there
 _NEUTRAL = (0, 1.0, 0.0)  # top_k, top_p and min_p that leave nothing to vLLM
 _NAME = "countermark.vllm:MarkProcessor"
+_LEFT_ROWS, _LEFT_TOKENS = 1 << 14, 1 << 23  # of requests that left the batch and may come back: most have ended, and hold their prompts
 _PLACEHOLDER = -1  # asynchronous scheduling's: a token was sampled, and the host has not seen it yet
 
 logger = init_logger("vllm.countermark")
@@ -222,8 +224,10 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
         else:
             asked = Sampling(p.temperature, max(p.top_k, 0), p.top_p, p.min_p)
         used = asked if policy == "allow" else asked.floored()
-        if used != asked and policy == "deny":
-            raise ValueError("this server takes no request below its entropy floor: temperature, top_k, top_p or min_p leave too little choice")
+        penalty = p.repetition_penalty if policy == "allow" else min(max(p.repetition_penalty, MIN_PENALTY), MAX_PENALTY)
+        if (used != asked or penalty != p.repetition_penalty) and policy == "deny":
+            raise ValueError("this server takes no request below its entropy floor: temperature, top_k, top_p, min_p or repetition_penalty leave too little choice")
+        p.repetition_penalty = penalty  # it multiplies logits: near 0 it is a low temperature over the prompt's words
         p.extra_args = {**(p.extra_args or {}), _ASKED: [asked.temperature, asked.top_k, asked.top_p, asked.min_p]}
         if used.temperature == 0:  # the policy is allow: vLLM takes the likeliest token, and the engine counts it
             return
@@ -325,7 +329,7 @@ def asked_and_used(engine: Engine, params: Any) -> tuple[Sampling, Sampling]:
 class _Row:
     """A request in the batch, or one that left it and may come back."""
 
-    __slots__ = ("admission", "child", "chosen", "greedy", "outputs", "params", "prompt", "slot", "tokens")
+    __slots__ = ("admission", "child", "chosen", "greedy", "outputs", "params", "prompt", "slot", "tokens", "weight")
 
     def __init__(self, params: Any, prompt: list[int] | None, outputs: list[int], admission: Admission, child: int) -> None:
         self.params, self.prompt, self.outputs, self.admission, self.child = params, prompt, outputs, admission, child
@@ -333,6 +337,7 @@ class _Row:
         self.slot: int | None = None
         self.tokens: list[int] = []  # committed to the hook
         self.chosen: int | None = None  # by the last step, and not yet seen in `outputs`
+        self.weight = 0  # tokens that it held when it left
 
     def emitted(self) -> list[int]:
         """Output that the hook has not been told of. The list is vLLM's own and grows by itself."""
@@ -362,6 +367,7 @@ class BatchSeat:
         self._device = torch.device("cpu") if self._hook.device == CPU else torch.device("cuda", self._hook.device)
         self._rows: dict[int, _Row] = {}
         self._left: collections.OrderedDict[int, list[_Row]] = collections.OrderedDict()  # by the identity of their parameters, oldest first
+        self._left_tokens = 0
 
     def update(self, batch: Any) -> None:
         """Removed, added, moved: vLLM's order. An added request may take the place of one that is not among the removed."""
@@ -386,8 +392,11 @@ class BatchSeat:
             return
         self._left.setdefault(id(row.params), []).append(row)
         self._left.move_to_end(id(row.params))
-        if len(self._left) > 1 << 14:
+        row.weight = len(row.prompt or ()) + len(row.outputs)
+        self._left_tokens += row.weight
+        while len(self._left) > _LEFT_ROWS or (self._left_tokens > _LEFT_TOKENS and len(self._left) > 1):
             for old in self._left.popitem(last=False)[1]:
+                self._left_tokens -= old.weight
                 self._give_slot(old)
 
     def _enter(self, params: Any, prompt: list[int] | None, outputs: list[int]) -> _Row:
@@ -412,6 +421,7 @@ class BatchSeat:
             n = min(len(row.tokens), len(outputs))
             if row.prompt is prompt and (row.greedy or row.tokens[:n] == outputs[:n]):
                 rows.remove(row)
+                self._left_tokens -= row.weight
                 if not rows:
                     del self._left[id(params)]
                 return row
