@@ -37,9 +37,10 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   // Plain text only: no begin or end token is added and no text is read as a special token. Invalid UTF-8 and NUL bytes are taken as the tokenizer's own
-  // library takes them, and the spans still cover the original bytes. Replaces *out, whose memory is reused.
+  // library takes them (a tokenizer.json's takes no invalid UTF-8: every ill-formed part is read as U+FFFD), and the spans still cover the original bytes. Replaces *out, whose memory is reused.
   // InvalidArgument: more than 512 MiB of text, or, for a GGUF vocabulary whose words libllama cuts with std::regex, more than 1 MiB without
-  // white space ending in it. Internal: the library's own error (text outside a vocabulary that has no bytes). Time and memory are linear in
+  // white space ending in it. Internal: the library's own error (text outside a vocabulary that has no bytes). ResourceExhausted: a
+  // tokenizer.json's regular expression that finds no end. Time and memory are linear in
   // the text (about 20 bytes of memory a byte beside the library's own).
   virtual absl::Status Encode(std::string_view text, TokenizedText* out) const = 0;
   // The text of these ids without the space that Encode puts before a text. Begin, end and other control tokens have no text; ids beyond the
@@ -50,9 +51,10 @@ class Tokenizer {
   virtual std::string_view kind() const = 0;      // "sentencepiece", "gguf", "hf"
 };
 
-// By the file's content: GGUF (magic "GGUF"; only its vocabulary is read, and all of it is hashed) or a SentencePiece model. NotFound (and
+// By the file's content: GGUF (magic "GGUF"; only its vocabulary is read, and all of it is hashed), Hugging Face's tokenizer.json (its name ends in
+// ".json", or it begins with '{') or a SentencePiece model. NotFound (and
 // what else opening a file gives), DataLoss with the reason, FailedPrecondition for GGUF in a build without libllama, Unimplemented for a
-// GGUF tokenizer that does not write text (WordPiece). libllama's log is held off meanwhile and the host's logger put back.
+// GGUF tokenizer that does not write text (WordPiece) and for a tokenizer.json with a part that is not known, named with its place in the file. libllama's log is held off meanwhile and the host's logger put back.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& path);
 
 // Encodes many texts over `threads` threads (0: all), results in order, whatever the number of threads. All are tried; the error is that of
