@@ -130,6 +130,29 @@ def detect(p, quick):
     return ours + theirs + ratios
 
 
+def foreign(p, quick):
+    """Marks of transformers, detected by us and by it, on the same ids and under the same settings."""
+    ids, source = p.path("foreign-ids.bin"), random.Random(1)
+    with open(ids, "wb") as f:
+        f.write(struct.pack("<2000I", *(int(128256 ** source.random()) for _ in range(2000))))
+    kgw = {"greenlist_ratio": 0.25, "bias": 2.0, "hashing_key": 15485863, "vocab_size": 128256}
+    for name, config in (("hf-kgw", kgw | {"seeding_scheme": "lefthash", "context_width": 1}), ("hf-kgw-selfhash", kgw | {"seeding_scheme": "selfhash", "context_width": 4}),
+                         ("hf-synthid", {"ngram_len": 5, "keys": [source.getrandbits(31) for _ in range(30)]})):
+        with open(p.path(name + ".json"), "w") as f:
+            json.dump(config, f)
+    ours, theirs = rounds_of(p, quick, lambda isa: p.figures("foreign_bench", ids, p.folder, isa=isa), ("foreign", ids))
+    ratios = []
+    for isa in machine()["isa"]:
+        for mine, peer, target in (("hf-kgw, the same", "lefthash", 2000), ("hf-kgw, text after text", "lefthash", None), ("hf-kgw, a first text", "lefthash", None),
+                                   ("hf-kgw-selfhash, the same", "selfhash", 2000), ("hf-kgw-selfhash, text after text", "selfhash", None), ("hf-kgw-selfhash, a first text", "selfhash", None),
+                                   ("hf-synthid", "g-values and mask", 100), ("hf-synthid", "g-values of", None)):
+            figure = next(f for f in ours if f["name"].startswith(mine) and f["name"].endswith(isa))
+            other = next(f for f in theirs if peer in f["name"])
+            ratios.append({"name": f"{figure['name']}: times faster than {other['name']}", "value": figure["value"] / other["value"], "unit": "x",
+                           "against": f"{other['value']:,.0f} tokens/s" + (f"; target >= {target}" if target else "")})
+    return ours + theirs + ratios
+
+
 SCHEMES = ("gumbel", "partition", "tournament")
 REGENERATIONS = 8
 
@@ -217,4 +240,4 @@ PROMPTS = [
     "Why do people tell stories?",
 ]
 
-PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "diversity": diversity}
+PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "foreign": foreign, "diversity": diversity}

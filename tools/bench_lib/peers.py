@@ -1,7 +1,8 @@
-"""Times other projects' watermarks on one core and prints the figures as JSON: peers.py rows | peers.py detect IDS
+"""Times other projects' watermarks on one core and prints the figures as JSON: peers.py rows | peers.py detect IDS | peers.py foreign IDS
 
 rows    the logits processors of transformers at V = 128256, and torch's own unmarked draw, on one row of random normal logits
 detect  the detectors of transformers on the ids of a file (32 bits each, little endian)
+foreign the same, and what its SynthID detector takes in before its Bayesian module: g-values and the mask of repeated contexts
 """
 import json
 import statistics
@@ -70,11 +71,19 @@ def detect(path):
     yield f"{TRANSFORMERS}, SynthID g-values of {n} ids", n / seconds(lambda i: processor.compute_g_values(ids), least=3, budget=1.0), "tokens/s"
 
 
+def foreign(path):
+    yield from detect(path)
+    ids = torch.tensor(numpy.fromfile(path, dtype="<u4").astype(numpy.int64))[None]
+    processor = synthid()
+    both = lambda i: (processor.compute_g_values(ids), processor.compute_context_repetition_mask(ids))
+    yield f"{TRANSFORMERS}, SynthID g-values and mask of {ids.shape[1]} ids", ids.shape[1] / seconds(both, least=3, budget=1.0), "tokens/s"
+
+
 def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     with torch.inference_mode():
-        figures = [{"name": n, "value": v, "unit": u} for n, v, u in (rows() if sys.argv[1] == "rows" else detect(sys.argv[2]))]
+        figures = [{"name": n, "value": v, "unit": u} for n, v, u in {"rows": rows, "detect": detect, "foreign": foreign}[sys.argv[1]](*sys.argv[2:])]
     json.dump({"figures": figures}, sys.stdout, indent=1)
 
 

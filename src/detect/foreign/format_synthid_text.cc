@@ -9,7 +9,7 @@ namespace countermark {
 FOREIGN_FORMAT(synthid_text, "the package synthid-text: table hash (0.2.1), or iv hash where there is no sampling table") {
   SynthIdParameters p;
   CM_ASSIGN_OR_RETURN(p.ngram_len, config.Integer("ngram_len", 2, 64));
-  CM_ASSIGN_OR_RETURN(p.keys, config.Integers("keys", 1, 256));
+  CM_ASSIGN_OR_RETURN(p.keys, config.Integers("keys", 1, 255));
   CM_ASSIGN_OR_RETURN(p.context_history_size, config.Integer("context_history_size", 0, 1 << 24));
   p.table_size = 0;
   if (config.Has("sampling_table_size") || config.Has("sampling_table_seed")) {

@@ -25,13 +25,18 @@ inline int ForeignIsa() {
 }  // namespace countermark
 
 #if defined(__x86_64__)
-#define FOREIGN_WIDE(result, name, parameters, body, ...)                                                                             \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,prefer-vector-width=512"))) static result name##Avx512 parameters { return body; } \
-  __attribute__((target("avx2"))) static result name##Avx2 parameters { return body; }                                                \
-  static result name##Scalar parameters { return body; }                                                                              \
+#if defined(__clang__)
+#define FOREIGN_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2"
+#else
+#define FOREIGN_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,prefer-vector-width=512"
+#endif
+#define FOREIGN_WIDE(result, name, parameters, body)                                             \
+  __attribute__((target(FOREIGN_AVX512))) static result name##Avx512 parameters { return body; } \
+  __attribute__((target("avx2"))) static result name##Avx2 parameters { return body; }           \
+  static result name##Scalar parameters { return body; }                                         \
   static inline auto* const name##Choice = +[] { return ForeignIsa() == 2 ? name##Avx512 : ForeignIsa() == 1 ? name##Avx2 : name##Scalar; }
 #else
-#define FOREIGN_WIDE(result, name, parameters, body, ...) \
+#define FOREIGN_WIDE(result, name, parameters, body)      \
   static result name##Scalar parameters { return body; }  \
   static inline auto* const name##Choice = +[] { return name##Scalar; }
 #endif

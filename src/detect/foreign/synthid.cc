@@ -70,7 +70,12 @@ class SynthId : public ForeignFormat {
     for (size_t i = 0; i < bits_.size(); ++i) bits_[i] = static_cast<uint8_t>(words[i] & 1);
     ones_ = static_cast<uint32_t>(std::count(bits_.begin(), bits_.end(), 1));
     if (std::has_single_bit(p_.table_size) && p_.table_size <= kMostSlots) {
-      for (uint64_t slot = 0; slot < p_.table_size; ++slot) slots_.push_back(Compute(slot));
+      for (uint64_t slot = 0; slot < p_.table_size; ++slot) {
+        const Layers layers = Compute(slot);
+        slot_all_.push_back(static_cast<uint8_t>(layers.all));
+        slot_weighted_.push_back(layers.weighted);
+        if (layers_tested_ < depth) slot_tested_.push_back(static_cast<uint8_t>(layers.tested));
+      }
     }
   }
 
@@ -84,9 +89,12 @@ class SynthId : public ForeignFormat {
   // Which hashes are the same draw: those that leave the same here.
   uint64_t SlotOf(uint64_t hash) const { return std::has_single_bit(p_.table_size) ? hash & (p_.table_size - 1) : hash; }
 
-  Layers LayersOf(uint64_t slot) const { return slots_.empty() ? Compute(slot) : slots_[slot]; }
-  bool has_slots() const { return !slots_.empty(); }
-  const std::vector<Layers>& slots() const { return slots_; }
+  Layers LayersOf(uint64_t slot) const {
+    if (slot_all_.empty()) return Compute(slot);
+    const uint8_t all = slot_all_[slot];
+    return {slot_tested_.empty() ? all : slot_tested_[slot], all, slot_weighted_[slot]};
+  }
+  bool has_slots() const { return !slot_all_.empty(); }
   const SynthIdParameters& parameters() const { return p_; }
   uint64_t initial() const { return initial_; }
 
@@ -123,7 +131,9 @@ class SynthId : public ForeignFormat {
   uint32_t layers_tested_ = 0;
   std::vector<uint8_t> bits_;
   uint32_t ones_ = 0;
-  std::vector<Layers> slots_;
+  // Of every slot, apart, so that the hot ones stay in the second-level cache; tested only where it differs from all.
+  std::vector<uint8_t> slot_all_, slot_tested_;
+  std::vector<float> slot_weighted_;
 };
 
 class SynthIdScorer : public ForeignScorer {
@@ -149,20 +159,22 @@ class SynthIdScorer : public ForeignScorer {
       index_.Begin(ngrams);
     }
     filter_.assign(kFilterBits / 64, 0);
+    uint64_t fresh_draws = 0, fresh_ones = 0;
     for (size_t i = 0; i < ngrams; ++i) {
       const uint64_t slot = format_.SlotOf(hashes_[i]);
       const Layers layers = format_.LayersOf(slot);
-      if (Fresh(slot)) {
-        const ForeignDraw draw{{slot, 0}, {layers.tested, 0}};
-        score.count.Add(draw);
-        if (draws != nullptr) draws->push_back(draw);
-      }
+      const bool fresh = Fresh(slot);
+      fresh_draws += fresh;
+      fresh_ones += fresh ? layers.tested : 0;
+      if (fresh && draws != nullptr) draws->push_back({{slot, 0}, {layers.tested, 0}});
       if (!Repeated(i)) {
         ++hf_scored;
         hf_ones += layers.all;
-        weighted += layers.weighted;
+        weighted += static_cast<double>(layers.weighted);
       }
     }
+    score.count.draws = fresh_draws;
+    score.count.statistic[0] = fresh_ones;
     score.scored = score.count.draws;
     score.log10_p = format_.Log10P(score.count);
     const double bits = static_cast<double>(hf_scored) * static_cast<double>(p.keys.size());

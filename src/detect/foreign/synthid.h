@@ -18,7 +18,7 @@ namespace countermark {
 
 struct SynthIdParameters {
   uint32_t ngram_len = 5;            // 2 … 64
-  std::vector<int64_t> keys;         // 1 … 256
+  std::vector<int64_t> keys;         // 1 … 255
   uint32_t context_history_size = 1024;
   uint32_t table_size = 1 << 16;     // 0: the iv hash
   uint32_t table_seed = 0;
