@@ -99,7 +99,10 @@ class Upstream:
         query = scope.get("query_string", b"")
         url = self._base + scope["path"] + ("?" + query.decode("latin-1") if query else "")
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _NOT_FORWARDED | _named(scope["headers"])]
-        request = self._client.build_request(scope["method"], url, headers=headers, content=body if scope["method"] not in ("GET", "HEAD") else None)
+        try:
+            request = self._client.build_request(scope["method"], url, headers=headers, content=body if scope["method"] not in ("GET", "HEAD") else None)
+        except httpx.InvalidURL:
+            raise BodyError("the query is too long", status=414, reason="route") from None
         begun = False
         try:
             response = await self._client.send(request, stream=True)

@@ -137,6 +137,17 @@ def test_a_client_that_goes_away_ends_its_request_in_the_server(gateway, fake):
     assert all(r["gone"] == "http.disconnect" for r in fake.sent() if "gone" in r)
 
 
+def test_who_shows_no_key_sends_neither_bodies_nor_pages_of_log(gateway, fake):
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        for method, path in (("OPTIONS", "/v1/completions"), ("GET", "/health")):
+            assert client.request(method, path, content=b"{}" * 1000).status_code == 200
+            assert fake.sent(path)[-1]["body"] == ""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(b"GET /health?" + b"a" * 65500 + b" HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert connection.recv(4096).split(b"\r\n")[0].split()[1] in (b"414", b"400")  # 400: the HTTP library's own limit
+    assert "Traceback" not in gateway.server.output()
+
+
 def test_200_at_once(gateway, fake):
     calls = [Call("/v1/chat/completions" if i % 2 else "/v1/completions", {**({"messages": [{"role": "user", "content": "p"}]} if i % 2 else {"prompt": "p"}), "stream": i % 4 < 2, "user": str(i)},
                   gateway.serving.headers(ACCOUNTS[i % 3])) for i in range(200)]

@@ -81,9 +81,9 @@ class AccountMiddleware:
             if route is None:
                 raise BodyError("there is no such route here", status=404, code="not_found", reason="route")
             if route.kind == "open":
-                await self.app(self._scope(scope, path, headers), receive, send)
+                await self.app(self._scope(scope, path, headers), _without_body(receive), send)
             elif route.kind == "metrics":
-                await self._metrics(self._scope(scope, path, headers), receive, send)
+                await self._metrics(self._scope(scope, path, headers), _without_body(receive), send)
             else:
                 account = self.gate.account(headers)
                 if route.kind == "key":
@@ -310,6 +310,22 @@ async def _read(receive: Receive, gate: Gate) -> bytearray | None:
             raise gate.too_large()
         if not message.get("more_body", False):
             return data
+
+
+def _without_body(receive: Receive) -> Receive:
+    """An empty body, then what the client does: who has shown no key does not fill the memory with bodies."""
+    given = False
+
+    async def instead() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
+    return instead
 
 
 def _as(kind: type[Any], value: object) -> Any:
