@@ -13,7 +13,9 @@ from fake_server import IDS, WORDS
 from gate_fixture import Site
 from serving_fixture import API_KEYS, events
 
+from countermark.errors import InvalidArgumentError
 from countermark.serving.config import ServingConfig
+from countermark.serving.metrics import Counters
 from countermark.serving.middleware import AccountMiddleware
 from countermark.serving.routes import FORBIDDEN
 
@@ -234,6 +236,21 @@ def test_a_body_in_parts(site):
 
     assert site.request("POST", "/v1/completions", content=parts(), headers={"content-type": "application/json"}).status_code == 200
     assert site.fake.bodies[-1]["prompt"] == "p"
+
+
+def test_a_hook_may_be_required(tmp_path):
+    """A server whose preload library was not found serves all the same: nothing goes to it."""
+    site = Site(tmp_path, kind="llama", extra="[gateway]\nrequire_hook = true")
+    refused = site.post("/completion", {"prompt": "p"})
+    assert refused.status_code == 503 and refused.json()["error"]["code"] == "not_marking" and not site.fake.seen
+    hook = Counters.open(site.serving.state_dir, "llama")
+    assert site.post("/completion", {"prompt": "p"}).status_code == 200
+    hook.close()
+    del hook  # the mapping holds the lock too
+    site.gate._marking = float("-inf")
+    assert site.post("/completion", {"prompt": "p"}).status_code == 503
+    with pytest.raises(InvalidArgumentError, match="require_hook needs state_dir"):
+        Site(tmp_path / "other", kind="openai", extra="[gateway]\nrequire_hook = true")
 
 
 def test_many_prompts_and_n(site):

@@ -198,6 +198,14 @@ def test_numbers_in_other_clothes_are_refused(tmp_path, name, value):
     assert response.status_code == 400 and response.json()["error"]["param"] == name and not site.fake.seen
 
 
+@pytest.mark.parametrize("kind", ["vllm", "llama"])
+def test_a_top_k_that_is_1_in_32_bits_is_refused(tmp_path, kind):
+    site = site_of(tmp_path, kind=kind)
+    for value in (2**31, 2**32 + 1, 2.0**32):
+        assert asked(site, "/v1/completions", {"top_k": value}).status_code == 400
+    assert not site.fake.seen and asked(site, "/v1/completions", {"top_k": 2**31 - 1}).status_code == 200
+
+
 def test_deny_low_entropy(tmp_path):
     site = site_of(tmp_path, more='low_entropy = "deny"')
     for members, _ in BELOW:

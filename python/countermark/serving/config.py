@@ -37,6 +37,7 @@
     upstream_key_file = "/run/secrets/upstream.key"  # 0600; sent as Authorization: Bearer to the upstream
     connect_timeout_s = 10
     read_timeout_s = 600
+    require_hook = true                              # 503 while no marking server counts in state_dir: for one on this host. Without: it is served, marked or not
 
 A member that is not known is an error that names it. A relative path is relative to the file's folder.
 """
@@ -101,6 +102,7 @@ class GatewayConfig:
     upstream_key_file: Path | None = None
     connect_timeout_s: float = field(default=10.0, metadata={"range": (0.01, 3600)})
     read_timeout_s: float = field(default=600.0, metadata={"range": (0.01, 86400)})
+    require_hook: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,7 @@ def _value(hint: Any, value: object, file: Path, name: str, about: Mapping[str, 
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is Path or type(value) is not hint or value == "":
-        raise InvalidArgumentError(f"{file}: {name} is {'a path' if hint is Path else {str: 'a text', int: 'an integer', float: 'a number'}[hint]}")
+        raise InvalidArgumentError(f"{file}: {name} is {'a path' if hint is Path else {str: 'a text', int: 'an integer', float: 'a number', bool: 'true or false'}[hint]}")
     limits = about.get("range")
     if limits is not None and not limits[0] <= value <= limits[1]:
         raise InvalidArgumentError(f"{file}: {name} = {value}: from {limits[0]} to {limits[1]}")

@@ -21,7 +21,7 @@ from countermark.serving.answer import Answer, Choice
 from countermark.serving.body import JSON, BodyError
 from countermark.serving.config import Server, ServingConfig
 from countermark.serving.log import ServingLog
-from countermark.serving.metrics import Counters
+from countermark.serving.metrics import Counters, living
 from countermark.serving.policy import Change, Policy, refuse_other_decoders
 from countermark.serving.routes import FORBIDDEN, Api, Route, strip
 from countermark.serving.ticket import TicketKey, read_private
@@ -32,6 +32,9 @@ TICKET_FIELD = "countermark"
 _USAGE = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]{1,4096})")
 _NAMES, _NAME = 32, 64
+_LOOK_S = 2.0
+# By whose counters a server is known that marks.
+_HOOKS: dict[Server, str] = {"vllm": "vllm-engine", "llama": "llama", "sglang": "sglang-engine"}
 _PRINTABLE = re.compile(r"[ -~]{1,128}")
 # vLLM and llama-server give ids where these are asked for.
 _IDS_FIELD: dict[tuple[Server, Api], str] = {
@@ -74,6 +77,9 @@ class Gate:
         if kind is None:
             raise InvalidArgumentError(f"{config.path}: server is missing: vllm, llama, sglang or openai")
         self.config, self.server = config, kind
+        if config.gateway.require_hook and (config.state_dir is None or kind not in _HOOKS):
+            raise InvalidArgumentError(f"{config.path}: gateway.require_hook needs state_dir, and a server that marks: {', '.join(_HOOKS)}")
+        self._marking = float("-inf")
         self.counters = Counters.open(config.state_dir, "api")
         self.policy = Policy(config, self.server)
         unknown = set(config.policy.extra_fields) & FORBIDDEN | {name for name in config.policy.extra_xargs if name.startswith("countermark")}
@@ -114,6 +120,15 @@ class Gate:
         if account is None:
             raise BodyError("a valid API key is needed: Authorization: Bearer KEY", status=401, code="invalid_api_key", reason="key")
         return account
+
+    def check_marking(self) -> None:
+        """Where the configuration asks for it: that a hook is at work. A library that was not preloaded is a line in some log, and the server serves. Errors: BodyError 503."""
+        state_dir = self.config.state_dir
+        if not self.config.gateway.require_hook or state_dir is None or time.monotonic() - self._marking < _LOOK_S:
+            return
+        if not living(state_dir, _HOOKS[self.server]):
+            raise BodyError("no server is at work that marks", status=503, code="not_marking", reason="engine")
+        self._marking = time.monotonic()
 
     def authorization(self) -> bytes | None:
         """What the server behind is shown in place of the client's key."""

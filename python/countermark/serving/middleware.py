@@ -96,6 +96,7 @@ class AccountMiddleware:
 
     async def _generate(self, scope: Scope, path: str, route: Route, account: str, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
         gate = self.gate
+        gate.check_marking()
         if not self._asked_defaults and (defaults := self.server_defaults(scope)) is not None:
             self._asked_defaults = True
             gate.policy.set_defaults(defaults)

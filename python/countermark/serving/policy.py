@@ -103,6 +103,8 @@ class Policy:
         """Raises the request's parameters, or refuses it, or lets it pass. Errors: BodyError."""
         defaults = self._defaults
         temperature, top_k, top_p, min_p = number(body, "temperature"), integer(body, "top_k"), number(body, "top_p"), number(body, "min_p")
+        if top_k is not None and top_k >= 1 << 31:
+            raise BodyError("top_k is out of range", "top_k")  # 2**32 + 1 is 1 to a server that keeps 32 bits
         temperature = defaults.temperature if temperature is None else temperature
         top_k = defaults.top_k if top_k is None else top_k
         top_p = defaults.top_p if top_p is None else top_p
