@@ -252,7 +252,7 @@ def test_accounts_files(tmp_path):
     broken = run(good, '--epoch-key', bare_key(tmp_path), '--accounts', names)
     assert broken.returncode == 2 and f'{names}:2' in broken.err
     names.write_text('\n')
-    assert 'no accounts' in run(good, '--epoch-key', bare_key(tmp_path), '--accounts', names).err
+    assert 'no names' in run(good, '--epoch-key', bare_key(tmp_path), '--accounts', names).err
     # Several names behind one flag; and with no FILES elsewhere, what follows the first name is input.
     for arguments in ([good, '--account', 'x', 'y'], ['--account', 'x', '--account', 'y', good]):
         result = lines(run('--epoch-key', bare_key(tmp_path), '--jsonl', *arguments))

@@ -240,4 +240,12 @@ PROMPTS = [
     "Why do people tell stories?",
 ]
 
-PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "foreign": foreign, "diversity": diversity}
+
+
+def serving(p, quick):
+    import serving as servers   # it imports this module's Keys
+
+    return servers.serving(p, quick)
+
+
+PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "foreign": foreign, "diversity": diversity, "serving": serving}
