@@ -1,5 +1,6 @@
 // In each partition, the segments in order: a pair that is not in the table yet is the first of its kind, and so its document's.
 #include <algorithm>
+#include <cmath>
 
 #include "src/audit/crc32c.h"
 #include "src/audit/parallel.h"
@@ -81,12 +82,13 @@ absl::Status FindFirsts(const SegmentSource& source, const PairHash& hash, int t
   const auto most_threads = static_cast<int>(std::max<uint64_t>(1, room / (2 * largest + (uint64_t{16} << 20))));
   threads = std::min(threads, most_threads);
   const uint64_t each = room / static_cast<uint64_t>(threads);
-  const uint64_t table = std::max<uint64_t>(each > 2 * largest ? each - 2 * largest : 0, uint64_t{8} << 20) / PackedSet::kBytesEach;
+  const uint64_t table = std::max<uint64_t>(each > 2 * largest ? each - 2 * largest : 0, std::min(room / 2, uint64_t{8} << 20)) / PackedSet::kBytesEach;
   const auto produce = [&](uint64_t i, const Nothing&, Nothing*) -> absl::Status {
     Partition partition{source, hash, left[i], 1, pairs[left[i]] + 1};
     if (partition.most > table) {
       partition.slices = static_cast<uint32_t>(std::min<uint64_t>(kMostSlices, pairs[left[i]] / (table * 7 / 8) + 1));
-      partition.most = std::max(table, pairs[left[i]] / partition.slices * 9 / 8);
+      const uint64_t share = pairs[left[i]] / partition.slices;  // what a slice holds on average, and leeway of many standard deviations
+      partition.most = share + share / 8 + 8 * static_cast<uint64_t>(std::sqrt(static_cast<double>(share))) + 64;
     }
     std::string entries(bytes[left[i]], '\0');
     for (uint32_t slice = 0; slice < partition.slices; ++slice) CM_RETURN_IF_ERROR(Slice(partition, slice, &entries));

@@ -1,4 +1,7 @@
 // The input, cut into segments on the calling thread and worked on by the others.
+#include <malloc.h>
+
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -19,7 +22,11 @@ namespace {
 constexpr uint64_t kSegmentBytes = 1 << 20;
 constexpr uint32_t kSegmentRecords = 8192;
 constexpr size_t kScoreAt = 65536;     // pairs put together before they are scored
-constexpr uint64_t kMemoryAByte = 64;  // of a segment at work, a byte of the input: ids, two hash tables, columns, the spilled bytes
+// Memory of a segment at work, measured at its worst: a byte of the input, for ids, hash tables, columns and spilled bytes; and a byte of the
+// longest text, for what a tokenizer takes while it works (SentencePiece on text that falls back to bytes).
+constexpr uint64_t kMemoryAByte = 24;
+constexpr uint64_t kTokenizerMemoryAByte = 180;
+constexpr uint64_t kTrimFrom = 1 << 20;
 
 uint32_t CrcOf(const RawRecord& raw, uint32_t crc) {
   const uint64_t head[4] = {raw.file, raw.line, raw.byte, uint64_t{raw.ends_file} << 32 | raw.bytes.size()};
@@ -113,9 +120,9 @@ class Gate {
   // Waits for room; one segment is always let in. False once something failed.
   bool Put(RawSegment segment) {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return !status_.ok() || in_flight_ == 0 || (in_flight_ + segment.raw_bytes <= bytes_ && waiting_.size() < waiting_limit_); });
+    changed_.wait(lock, [&] { return !status_.ok() || in_flight_ == 0 || (in_flight_ + segment.memory <= bytes_ && waiting_.size() < waiting_limit_); });
     if (!status_.ok()) return false;
-    in_flight_ += segment.raw_bytes + 1;
+    in_flight_ += segment.memory;
     waiting_.push_back(std::move(segment));
     changed_.notify_all();
     return true;
@@ -128,9 +135,9 @@ class Gate {
     waiting_.pop_front();
     return true;
   }
-  void Done(uint64_t raw_bytes, const absl::Status& status, const std::function<void()>& tell) {
+  void Done(uint64_t memory, const absl::Status& status, const std::function<void()>& tell) {
     std::lock_guard<std::mutex> lock(mutex_);
-    in_flight_ -= raw_bytes + 1;
+    in_flight_ -= memory;
     if (status_.ok()) status_ = status;
     tell();
     changed_.notify_all();
@@ -176,15 +183,19 @@ RawSegment CutSegment(InputReader& reader, uint64_t limit, uint64_t number, uint
   segment.number = number;
   segment.first_document = records_before;
   uint64_t records = records_before;
+  uint64_t longest = 0;
   while (segment.raw_bytes < kSegmentBytes && segment.records.size() < kSegmentRecords && (limit == 0 || records < limit)) {
     RawRecord raw;
     if (!reader.Next(&raw)) break;
     if (!raw.ends_file) ++records;
-    segment.raw_bytes += raw.bytes.size();
-    for (const std::string& cell : raw.cells) segment.raw_bytes += cell.size();
+    uint64_t size = raw.bytes.size();
+    for (const std::string& cell : raw.cells) size += cell.size();
+    segment.raw_bytes += size;
+    longest = std::max(longest, size);
     segment.raw_crc = CrcOf(raw, segment.raw_crc);
     segment.records.push_back(std::move(raw));
   }
+  segment.memory = 1 + segment.raw_bytes * kMemoryAByte + longest * kTokenizerMemoryAByte;
   return segment;
 }
 
@@ -278,21 +289,22 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
   const int threads = ThreadsOr(options.threads);
   InputReader reader(options.files, options.input);
   const uint64_t room = options.memory > (uint64_t{256} << 20) ? options.memory - (uint64_t{192} << 20) : options.memory / 4;
-  Gate gate(room / kMemoryAByte, static_cast<size_t>(2 * threads));
+  Gate gate(room, static_cast<size_t>(2 * threads));
   std::vector<std::thread> workers;
   for (int t = 0; t < threads; ++t) {
     workers.emplace_back([&] {
       RawSegment segment;
       while (gate.Take(&segment)) {
         absl::Status status;
-        const uint64_t raw_bytes = segment.raw_bytes;
+        const uint64_t raw_bytes = segment.raw_bytes, memory = segment.memory;
         try {
           absl::StatusOr<std::string> payload = EncodeSegment(segment, reader.paths(), keys, hash, tokenizer, options, nullptr);
           status = payload.ok() ? pairs->Append(segment.number, *payload) : payload.status();
         } catch (const std::bad_alloc&) {
           status = absl::ResourceExhaustedError("no memory left; what is done is kept");
         }
-        gate.Done(raw_bytes, status, [&] { observer.add(raw_bytes); });
+        if (memory > kTrimFrom * kTokenizerMemoryAByte) malloc_trim(0);  // what a long text took is not kept for the next
+        gate.Done(memory, status, [&] { observer.add(raw_bytes); });
       }
     });
   }

@@ -23,6 +23,7 @@ struct RawSegment {
   std::vector<RawRecord> records;
   uint64_t raw_bytes = 0;
   uint32_t raw_crc = 0;
+  uint64_t memory = 0;  // what it will take at work, at most
 };
 struct SegmentTally {
   uint64_t tokens = 0;

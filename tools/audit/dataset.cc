@@ -14,7 +14,7 @@ namespace {
 struct Options : CommonOptions {
   std::string part = "1/1";
   bool dry_run = false;
-  uint64_t max_record_mib = 16;
+  uint64_t max_record_mib = 4;
 };
 
 // "3/8": the third of eight.
@@ -94,7 +94,7 @@ Command AddDataset(cli::Program* program) {
   app->add_option("--prompt-ids-field", d.input.prompt_ids_field, "the same as token ids")->group(input)->excludes(prompt);
   app->add_option("--format", d.format, "auto, text, jsonl or csv")->group(input)->check(CLI::IsMember({"auto", "text", "jsonl", "csv"}));
   app->add_option("--limit", d.limit, "stop after so many records (0: never)")->group(input);
-  app->add_option("--max-record-mib", options->max_record_mib, "a record longer than this is an error; at work it takes up to 160 times its length of memory")->group(input)->check(CLI::Range(1, 512));
+  app->add_option("--max-record-mib", options->max_record_mib, "a record longer than this is an error; a text at work takes up to 200 times its length of memory")->group(input)->check(CLI::Range(1, 512));
   app->add_option("--part", options->part, "I/N: only the pairs whose hash falls into the I-th of N parts; 'merge' adds the parts up")->group(input);
   options->AddRestTo(*app);
   return {app, [program, options]() -> int {
