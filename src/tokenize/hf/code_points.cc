@@ -211,6 +211,8 @@ CM_STATIC_MAP(PunctuationMap, kPunctuation)
 CM_STATIC_MAP(OtherMap, kOther)
 CM_STATIC_MAP(NonspacingMap, kNonspacing)
 CM_STATIC_MAP(CombiningMap, kCombining)
+CM_STATIC_MAP(GraphemeJoinMap, kGraphemeJoins)
+CM_STATIC_MAP(GraphemePrependMap, kGraphemePrepends)
 #undef CM_STATIC_MAP
 
 const CodePointMap& JoinedScriptMap() {

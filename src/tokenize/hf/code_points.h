@@ -70,6 +70,8 @@ const CodePointMap& PunctuationMap();
 const CodePointMap& OtherMap();
 const CodePointMap& NonspacingMap();
 const CodePointMap& CombiningMap();
+const CodePointMap& GraphemeJoinMap();
+const CodePointMap& GraphemePrependMap();
 const CodePointMap& JoinedScriptMap();
 
 // Rust's char::to_lowercase. U+0130 alone becomes two characters, 'i' and U+0307; this gives 'i'.

@@ -2,12 +2,21 @@
 
 #include <unicode/uchar.h>
 
+#include "src/tokenize/hf/code_points.h"
 #include "src/tokenize/hf/utf8.h"
 
 namespace countermark::hf {
 namespace {
 
-int Break(char32_t c) { return u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_GRAPHEME_CLUSTER_BREAK); }
+// ICU's class, but what joins and what prepends by the tables, which know characters that ICU may not.
+int Break(char32_t c) {
+  const int kind = u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_GRAPHEME_CLUSTER_BREAK);
+  const bool joins = GraphemeJoinMap()[c] != 0, extends = kind == U_GCB_EXTEND || kind == U_GCB_SPACING_MARK || kind == U_GCB_ZWJ;
+  if (joins != extends) return joins ? U_GCB_EXTEND : U_GCB_OTHER;
+  if ((GraphemePrependMap()[c] != 0) != (kind == U_GCB_PREPEND)) return kind == U_GCB_PREPEND ? U_GCB_OTHER : U_GCB_PREPEND;
+  return kind;
+}
+
 bool IsPictographic(char32_t c) { return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_EXTENDED_PICTOGRAPHIC) != 0; }
 bool IsControl(int kind) { return kind == U_GCB_CONTROL || kind == U_GCB_CR || kind == U_GCB_LF; }
 

@@ -1,4 +1,4 @@
-// Where an extended grapheme cluster ends (Unicode Annex 29), as ICU's character properties have it.
+// Where an extended grapheme cluster ends (Unicode Annex 29), by ICU's character properties; what joins and what prepends by unicode_tables.h.
 #ifndef COUNTERMARK_SRC_TOKENIZE_HF_GRAPHEMES_H_
 #define COUNTERMARK_SRC_TOKENIZE_HF_GRAPHEMES_H_
 

@@ -24,6 +24,8 @@ extern const std::span<const uint8_t> kPunctuation;       // set: what the pre-t
 extern const std::span<const uint8_t> kOther;             // set: what BertNormalizer drops as control characters
 extern const std::span<const uint8_t> kNonspacing;        // set: what it drops as accents
 extern const std::span<const uint8_t> kCombining;         // set: what StripAccents drops
+extern const std::span<const uint8_t> kGraphemeJoins;     // set: what joins to the character before it in a grapheme cluster
+extern const std::span<const uint8_t> kGraphemePrepends;  // set: what joins to the character after it
 extern const std::span<const uint8_t> kJoinedScripts;     // runs: classes of the pre-tokenizer UnicodeScripts; 0 joins to any
 // Pairs of varints: the distance from the last character that has another lower case, and the zigzag of the difference. Without U+0130.
 extern const std::span<const uint8_t> kLower;
