@@ -12,6 +12,7 @@ is shown. Exit: 0; 2 with one line on standard error.
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -165,20 +166,25 @@ def make_key(config: ServingConfig, account: str) -> str:
             database.execute("CREATE TABLE IF NOT EXISTS api_keys (hash TEXT PRIMARY KEY, account TEXT NOT NULL, disabled INTEGER NOT NULL DEFAULT 0)")
             database.execute("INSERT INTO api_keys (hash, account) VALUES (?, ?)", (digest, account))
         return key
-    text = ""
-    if file.exists():
-        read_toml(file)
-        text = file.read_text(encoding="utf-8")
     quoted = account.replace("\\", "\\\\").replace('"', '\\"')
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        part.write_text(f'{text}{"" if not text or text.endswith(chr(10)) else chr(10)}\n[[keys]]\nsha256 = "{digest}"\naccount = "{quoted}"\n', encoding="utf-8")
+        fcntl.flock(folder, fcntl.LOCK_EX)  # of two at once neither loses its key
+        text = ""
+        if file.exists():
+            read_toml(file)
+            text = file.read_text(encoding="utf-8")
+        # Whoever may write there names accounts: never all, whatever the umask.
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "w", encoding="utf-8") as new:
+            new.write(f'{text}{"" if not text or text.endswith(chr(10)) else chr(10)}\n[[keys]]\nsha256 = "{digest}"\naccount = "{quoted}"\n')
         read_toml(part)
         if file.exists():
             part.chmod(file.stat().st_mode & 0o777)
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+        os.close(folder)
     return key
 
 

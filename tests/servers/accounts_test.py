@@ -107,6 +107,23 @@ def test_sqlite_changes_are_seen_at_once_and_replaced_files_too(tmp_path):
         Accounts(path)
 
 
+def test_keys_that_are_made_at_once_are_all_there_and_others_may_not_write(tmp_path):
+    path = tmp_path / "accounts.toml"
+    config = tmp_path / "config.toml"
+    config.write_text('accounts_file = "accounts.toml"\nticket_key_file = "t"\n')
+    old = os.umask(0)
+    try:
+        threads = [threading.Thread(target=make_key, args=(ServingConfig.load(config), f"org-{i}")) for i in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        os.umask(old)
+    assert sorted(module.read_toml(path).values()) == sorted(f"org-{i}" for i in range(20)) and stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
 def test_a_locked_database_is_no_wrong_key(tmp_path, capfd):
     """Who has a key is told to come again, at once, and not that the key is none."""
     path = database(tmp_path)

@@ -156,7 +156,7 @@ def check(config: ServingConfig, *, vocabularies: Sequence[int] | Callable[[], S
     if config.state_dir is None:
         raise SetupError(f"{config.path}: state_dir is missing: the hook counts in another process than the one that answers /metrics")
     with contextlib.suppress(OSError):
-        os.makedirs(config.state_dir, exist_ok=True)
+        os.makedirs(config.state_dir, mode=0o755, exist_ok=True)
     if not os.path.isdir(config.state_dir) or not os.access(config.state_dir, os.W_OK | os.X_OK):
         raise SetupError(f"{config.state_dir}: state_dir is no folder that this process may write to")
     if config.ticket_key_file is None and config.account is None:
