@@ -113,6 +113,8 @@ class LlamaMark:
 
         Errors: UnknownAccountError, PolicyError (below the floor of an epoch that denies), InvalidArgumentError.
         """
+        if "\0" in account or "\0" in (request or ""):  # C would read another, shorter label
+            raise InvalidArgumentError("a label holds a NUL")
         options = self._library.countermark_llama_default_options()
         options.account, options.request = account.encode(), None if request is None else request.encode()
         options.temperature, options.top_k, options.top_p, options.min_p = temperature, top_k, top_p, min_p

@@ -180,6 +180,9 @@ def test_what_is_refused(serving, mark, llm, tmp_path):
     mark.attach(llm)
     with pytest.raises(InvalidArgumentError, match="whose answer"):
         llm.create_completion("x", max_tokens=1)
+    for account in ("org-a\0", "org-a\0org-b"):  # C's text ends there: another's label
+        with pytest.raises(InvalidArgumentError, match="NUL"):
+            mark.sampler(account)
     with mark.serving(llm, "org-z"), pytest.raises(UnknownAccountError):
         llm.create_completion("x", max_tokens=1)
     with mark.serving(llm, "org-a"), pytest.raises(InvalidArgumentError, match="mirostat"):

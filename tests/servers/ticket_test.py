@@ -1,4 +1,5 @@
 """Account tickets against known answers that make_ticket.py made with hashlib alone, and the file of their key."""
+import base64
 import json
 import os
 import pickle
@@ -60,6 +61,13 @@ def test_no_changed_character_is_believed():
 def test_what_cannot_be_minted(account, label, expiry):
     with pytest.raises(InvalidArgumentError):
         KEY.mint(account, label, expiry)
+
+
+def test_a_nul_is_believed_from_nobody():
+    """As in the twin, whose texts end there."""
+    text = "cm1.b3JnLWEAeA.cg.99999999999"
+    with pytest.raises(TicketError, match="malformed"):
+        KEY.verify(f"{text}.{base64.urlsafe_b64encode(KEY._digest(text)).rstrip(b'=').decode()}")
 
 
 def test_the_longest_ticket_is_read():

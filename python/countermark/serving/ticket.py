@@ -162,6 +162,6 @@ def _decode(text: str, limit: int) -> str:
         value = data.decode()
     except (binascii.Error, UnicodeDecodeError):
         raise TicketError("forged", "the ticket is malformed") from None
-    if _encode(data) != text or not 1 <= len(data) <= limit:
+    if _encode(data) != text or not 1 <= len(data) <= limit or b"\0" in data:
         raise TicketError("forged", "the ticket is malformed")
     return value
