@@ -81,7 +81,7 @@ class DeviceSeat:
         self, logits: torch.Tensor, rows: torch.Tensor, requests: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], depths: Any = None, drafts: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits before temperature. rows: each row's slot. requests, lengths: on the host, each request's slot and its tokens. Tokens, and with drafts how many hold."""
-        if not self._running[requests].all():  # the runner's trial run, before any request
+        if not self._running[requests].any():  # the runner's trial run, before any request
             best = logits.argmax(dim=-1)
             return best, None if depths is None else torch.ones_like(best)
         tokens, accepted = step(self._engine, rows, logits, commit=True, depths=depths, drafts=drafts)
