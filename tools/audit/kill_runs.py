@@ -60,15 +60,19 @@ def main():
     by_phase = {}
     while kills < options.kills:
         run = work / f'run{runs}'
+        span = full
         for _ in range(rng.randrange(1, 12)):
             process = subprocess.Popen(command(run, rng.choice((1, 2, 3))), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(rng.random() * full)
+            time.sleep(rng.random() * span)
             process.kill()
             if process.wait() == -signal.SIGKILL:
                 kills += 1
+                span = min(full, span * 1.1)
                 there = [name for name in ('result.json', 'documents.jsonl', 'candidates.state', 'sums-000.log', 'firsts-000.log', 'input.json', 'pairs-000.log', 'run.json')
                          if (run / name).exists()]
                 by_phase[there[0] if there else 'nothing'] = by_phase.get(there[0] if there else 'nothing', 0) + 1
+            else:
+                span *= 0.9  # it was over before: what is left of a run takes less than the whole
         end = quiet(command(run, rng.choice((1, 2, 3))))
         if end.returncode not in (0, 1) or digest(run) != want:
             sys.exit(f'run {runs} after {kills} kills differs or failed ({end.returncode}): {end.stderr.decode()}; kept in {run}')
