@@ -47,7 +47,7 @@ void BindTokenizer(nb::module_& m) {
           nb::sig("def decode(self, ids: collections.abc.Sequence[int]) -> str"))
       .def_prop_ro("vocabulary", &Tokenizer::vocabulary)
       .def_prop_ro("sha256", [](const Tokenizer& t) { return t.sha256(); })
-      .def_prop_ro("kind", [](const Tokenizer& t) { return std::string(t.kind()); }, "'sentencepiece' or 'gguf'.")
+      .def_prop_ro("kind", [](const Tokenizer& t) { return std::string(t.kind()); }, "'sentencepiece', 'gguf' or 'hf'.")
       .def("__repr__", [](const Tokenizer& t) { return Cat("<countermark.Tokenizer ", t.kind(), ", ", t.vocabulary(), " tokens>"); });
 }
 

@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   if (!opened.ok()) Die(std::string(opened.status().message()));
   const Tokenizer& tokenizer = **opened;
   const bool gguf = tokenizer.kind() == "gguf";
+  if (!gguf && tokenizer.kind() != "sentencepiece") Die(tokenizer_path + ": tools/compare-tokenizers measures this kind");
   const bench::RawTokenizer raw = gguf ? bench::RawLlama(tokenizer_path) : bench::RawSentencePiece(tokenizer_path);
   if (!raw) Die("the library of " + tokenizer_path + " does not load it");
   const EpochKeys epoch = bench::MakeEpoch(Scheme::kGumbel, tokenizer.vocabulary());

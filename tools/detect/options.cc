@@ -46,7 +46,7 @@ void AddOptions(cli::Program& program, Options* o) {
       ->excludes(file);
 
   const std::string input = "Input";
-  app.add_option("--tokenizer", o->tokenizer, "tokenizer file (SentencePiece .model or GGUF), for text")->group(input);
+  app.add_option("--tokenizer", o->tokenizer, "tokenizer file (SentencePiece .model, GGUF or Hugging Face tokenizer.json), for text")->group(input);
   CLI::Option* text = app.add_option("--text-field", o->input.text_field, "member or column with the text (default: text)")->group(input);
   app.add_option("--token-ids-field", o->input.token_ids_field, "member or column with token ids (default, without a tokenizer: token_ids)")
       ->group(input)
