@@ -86,7 +86,7 @@ Command AddDataset(cli::Program* program) {
   app->add_flag("--dry-run", options->dry_run, "say what would be done; write nothing");
   options->AddKeysTo(*app);
   const std::string input = "Input";
-  app->add_option("--tokenizer", d.tokenizer, "tokenizer file (SentencePiece .model or GGUF), for text")->group(input);
+  app->add_option("--tokenizer", d.tokenizer, "tokenizer file (SentencePiece .model, GGUF or Hugging Face tokenizer.json), for text")->group(input);
   CLI::Option* text = app->add_option("--text-field", d.input.text_field, "member or column with the text (default: text)")->group(input);
   app->add_option("--token-ids-field", d.input.token_ids_field, "member or column with token ids (default, without a tokenizer: token_ids)")->group(input)->excludes(text);
   app->add_option("--id-field", d.input.id_field, "member or column with the record's id")->group(input);
