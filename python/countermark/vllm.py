@@ -11,7 +11,6 @@ unmarked, and is counted.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import os
@@ -26,13 +25,14 @@ import vllm
 
 from countermark._core import has_cuda
 from countermark.errors import Error
-from countermark.hook import CPU, Step
+from countermark.hook import CPU
 from countermark.serving import metrics
 from countermark.serving.body import BodyError
 from countermark.serving.config import ENVIRONMENT, ServingConfig
-from countermark.serving.engine import Admission, Engine, Sampling, SetupError, check, no_core_dumps, refuse
+from countermark.serving.engine import Engine, Sampling, SetupError, check, no_core_dumps, refuse
 from countermark.serving.middleware import AccountMiddleware as _AccountMiddleware
 from countermark.serving.policy import MAX_PENALTY, MIN_PENALTY
+from countermark.vllm_request import ASKED, carried
 
 SUPPORTED = ("0.32.0",)
 """Versions of vLLM whose seats this file was written and tested against."""
@@ -40,8 +40,9 @@ SUPPORTED = ("0.32.0",)
 try:
     from vllm.logger import init_logger
     from vllm.v1.sample.logits_processor.interface import LogitsProcessor as V1LogitsProcessor
-    from vllm.v1.sample.logits_processor.interface import MoveDirectionality
     from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor as V2LogitsProcessor
+
+    from countermark.vllm_v1 import BatchSeat
 except ImportError as error:
     if os.environ.get(ENVIRONMENT):
         refuse(f"vLLM {vllm.__version__} is not a version that this build knows ({', '.join(SUPPORTED)}): {error}")
@@ -49,14 +50,8 @@ except ImportError as error:
 
 __all__ = ["AccountMiddleware", "MarkProcessor", "plugin"]
 
-TICKET = "countermark"
-"""The member of vllm_xargs, and so of SamplingParams.extra_args, that carries a request's ticket."""
-
-_ASKED = "countermark_asked"  # what a request has asked for, beside the ticket: `validate_params` puts it there
 _NEUTRAL = (0, 1.0, 0.0)  # top_k, top_p and min_p that leave nothing to vLLM
 _NAME = "countermark.vllm:MarkProcessor"
-_LEFT_ROWS, _LEFT_TOKENS = 1 << 14, 1 << 23  # of requests that left the batch and may come back: most have ended, and hold their prompts
-_PLACEHOLDER = -1  # asynchronous scheduling's: a token was sampled, and the host has not seen it yet
 
 logger = init_logger("vllm.countermark")
 
@@ -215,8 +210,8 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
         config, p = _front(), sampling_params
         was = carried(p)
         if config is None:
-            if p.extra_args and _ASKED in p.extra_args:  # a client's own
-                p.extra_args = {name: value for name, value in p.extra_args.items() if name != _ASKED}
+            if p.extra_args and ASKED in p.extra_args:  # a client's own
+                p.extra_args = {name: value for name, value in p.extra_args.items() if name != ASKED}
             return
         policy = config.policy.low_entropy
         if was is not None and (p.temperature, p.top_k, p.top_p, p.min_p) == ((was if policy == "allow" else was.floored()).temperature, *_NEUTRAL) and p.temperature > 0:
@@ -228,7 +223,7 @@ class MarkProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc,
         if (used != asked or penalty != p.repetition_penalty) and policy == "deny":
             raise ValueError("this server takes no request below its entropy floor: temperature, top_k, top_p, min_p or repetition_penalty leave too little choice")
         p.repetition_penalty = penalty  # it multiplies logits: near 0 it is a low temperature over the prompt's words
-        p.extra_args = {**(p.extra_args or {}), _ASKED: [asked.temperature, asked.top_k, asked.top_p, asked.min_p]}
+        p.extra_args = {**(p.extra_args or {}), ASKED: [asked.temperature, asked.top_k, asked.top_p, asked.min_p]}
         if used.temperature == 0:  # the policy is allow: vLLM takes the likeliest token, and the engine counts it
             return
         p.temperature, (p.top_k, p.top_p, p.min_p) = used.temperature, _NEUTRAL
@@ -281,222 +276,3 @@ def _engine(vllm_config: Any, config: ServingConfig, device: torch.device, slots
         leads=first and last,
         shared_seed=vllm_config.instance_id if parallel.tensor_parallel_size > 1 else None,
     )
-
-
-def step(
-    engine: Engine, slots: Sequence[int] | torch.Tensor, logits: torch.Tensor, *, commit: bool, depths: torch.Tensor | None = None, drafts: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A step of the hook on torch's tensors, on its current stream: tokens, and with drafts how many hold; int32, where the logits are."""
-    logits = logits.detach()
-    if logits.stride(-1) != 1 or logits.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        logits = logits.to(torch.float32).contiguous()
-    here = torch.device("cpu") if engine.hook.device == CPU else logits.device
-
-    def moved(values: Any) -> Any:
-        return None if values is None else torch.as_tensor(values, dtype=torch.int32).to(here)
-
-    out = Step(
-        torch.empty(logits.shape[0], dtype=torch.int32, device=here), None, None, None if depths is None else torch.empty(logits.shape[0], dtype=torch.int32, device=here)
-    )
-    engine.hook.sample(moved(slots), logits.to(here), depths=moved(depths), drafts=moved(drafts), commit=commit, out=out, stream=stream_of(here))
-    return out.tokens.to(logits.device), None if out.accepted is None else out.accepted.to(logits.device)
-
-
-def stream_of(device: torch.device) -> int:
-    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
-
-
-def carried(params: Any) -> Sampling | None:
-    """What `validate_params` has put beside the ticket; None where it has not, or what stands there cannot be."""
-    given = (params.extra_args or {}).get(_ASKED)
-    if not isinstance(given, (list, tuple)) or len(given) != 4 or not all(type(x) in (int, float) for x in given):
-        return None
-    temperature, top_k, top_p, min_p = given
-    if not (0 <= temperature <= 2 and 0 <= top_k < 2**31 and 0 < top_p <= 1 and 0 <= min_p <= 1):
-        return None
-    return Sampling(float(temperature), int(top_k), float(top_p), float(min_p))
-
-
-def asked_and_used(engine: Engine, params: Any) -> tuple[Sampling, Sampling]:
-    """What a request has asked for, and what it gets by the epoch's low-entropy policy."""
-    asked = carried(params) or Sampling(params.temperature, max(params.top_k, 0), params.top_p, params.min_p)
-    return asked, asked if engine.low_entropy == "allow" else asked.floored()
-
-
-# ---- V1 --------------------------------------------------------------------------------------------------------------------
-
-
-class _Row:
-    """A request in the batch, or one that left it and may come back."""
-
-    __slots__ = ("admission", "child", "chosen", "greedy", "outputs", "params", "prompt", "slot", "tokens", "weight")
-
-    def __init__(self, params: Any, prompt: list[int] | None, outputs: list[int], admission: Admission, child: int) -> None:
-        self.params, self.prompt, self.outputs, self.admission, self.child = params, prompt, outputs, admission, child
-        self.greedy = params.temperature < 1e-5
-        self.slot: int | None = None
-        self.tokens: list[int] = []  # committed to the hook
-        self.chosen: int | None = None  # by the last step, and not yet seen in `outputs`
-        self.weight = 0  # tokens that it held when it left
-
-    def emitted(self) -> list[int]:
-        """Output that the hook has not been told of. The list is vLLM's own and grows by itself."""
-        new = self.outputs[len(self.tokens) :]
-        if _PLACEHOLDER in new and not self.greedy:
-            place = new.index(_PLACEHOLDER)
-            # One logit was finite: what was sampled is what was chosen.
-            new = new[:place] if self.chosen is None else [*new[:place], self.chosen]
-        self.chosen = None
-        return new
-
-    def finished(self) -> bool:
-        """Surely so; stop strings and aborts are not seen from here."""
-        p = self.params
-        if p.max_tokens is not None and len(self.tokens) >= p.max_tokens:
-            return True
-        return bool(self.tokens) and (self.tokens[-1] in p.all_stop_token_ids or (not p.ignore_eos and self.tokens[-1] == p.eos_token_id))
-
-
-class BatchSeat:
-    """The hook behind vLLM's V1 batch, whose rows come, go and change places. vLLM takes a preempted request out and puts it back later with its output so far, and throws away
-    what it samples for a prompt that is not wholly read: so tokens are committed when they stand in the output, not when they are chosen.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._hook = engine, engine.hook
-        self._device = torch.device("cpu") if self._hook.device == CPU else torch.device("cuda", self._hook.device)
-        self._rows: dict[int, _Row] = {}
-        self._left: collections.OrderedDict[int, list[_Row]] = collections.OrderedDict()  # by the identity of their parameters, oldest first
-        self._left_tokens = 0
-
-    def update(self, batch: Any) -> None:
-        """Removed, added, moved: vLLM's order. An added request may take the place of one that is not among the removed."""
-        for index in (*batch.removed, *(added[0] for added in batch.added)):
-            if (row := self._rows.pop(index, None)) is not None:
-                self._leave(row)
-        for index, params, prompt, outputs in batch.added:
-            self._rows[index] = self._enter(params, prompt, outputs)
-        for source, target, direction in batch.moved:
-            row, other = self._rows.pop(source, None), self._rows.pop(target, None)
-            if row is not None:
-                self._rows[target] = row
-            if other is not None and direction == MoveDirectionality.SWAP:
-                self._rows[source] = other
-            elif other is not None:
-                self._leave(other)
-
-    def _leave(self, row: _Row) -> None:
-        self._settle([row])
-        if row.finished():
-            self._give_slot(row)
-            return
-        self._left.setdefault(id(row.params), []).append(row)
-        self._left.move_to_end(id(row.params))
-        row.weight = len(row.prompt or ()) + len(row.outputs)
-        self._left_tokens += row.weight
-        while len(self._left) > _LEFT_ROWS or (self._left_tokens > _LEFT_TOKENS and len(self._left) > 1):
-            for old in self._left.popitem(last=False)[1]:
-                self._left_tokens -= old.weight
-                self._give_slot(old)
-
-    def _enter(self, params: Any, prompt: list[int] | None, outputs: list[int]) -> _Row:
-        row = self._back(params, prompt, outputs) if outputs else None
-        if row is None:
-            ticket = (params.extra_args or {}).get(TICKET)
-            row = _Row(params, prompt, outputs, self._engine.admit(ticket), self._engine.next_child(ticket))
-        row.outputs = outputs
-        if row.greedy:
-            row.tokens = list(outputs)
-        elif row.slot is None:
-            self._begin(row)
-        elif row.tokens != outputs:
-            self._hook.rebuild(row.slot, outputs, stream=stream_of(self._device))
-            row.tokens = list(outputs)
-        return row
-
-    def _back(self, params: Any, prompt: list[int] | None, outputs: list[int]) -> _Row | None:
-        """The row that left with these parameters, prompt and beginning of an output."""
-        rows = self._left.get(id(params), [])
-        for row in reversed(rows):
-            n = min(len(row.tokens), len(outputs))
-            if row.prompt is prompt and (row.greedy or row.tokens[:n] == outputs[:n]):
-                rows.remove(row)
-                self._left_tokens -= row.weight
-                if not rows:
-                    del self._left[id(params)]
-                return row
-        return None
-
-    def _begin(self, row: _Row) -> None:
-        p = row.params
-        asked, used = asked_and_used(self._engine, p)
-        row.slot = self._take_slot()
-        row.tokens = list(row.outputs)
-        # Logits come divided by the temperature that vLLM knows.
-        self._engine.begin(
-            row.slot,
-            row.admission,
-            child=row.child,
-            temperature=used.temperature / p.temperature,
-            top_k=used.top_k,
-            top_p=used.top_p,
-            min_p=used.min_p,
-            seed=p.seed,
-            prompt=row.prompt,
-            repeats=None if used == asked else asked,
-            committed=row.tokens,
-            stream=stream_of(self._device),
-        )
-
-    def _take_slot(self) -> int:
-        for rows in (*self._left.values(), None):
-            try:
-                return self._hook.take_slots(1)[0]
-            except Error:
-                for row in rows or ():  # the longest gone: if it comes back it is begun anew with what it had
-                    self._give_slot(row)
-        raise AssertionError("there are twice as many slots as rows")
-
-    def _give_slot(self, row: _Row) -> None:
-        if row.slot is not None:
-            self._hook.give_slots([row.slot])
-            row.slot = None
-
-    def _settle(self, rows: Sequence[_Row]) -> None:
-        """Commits what has come into the outputs. The hook counts a token that is not the one it chose as forced."""
-        slots, tokens = [], []
-        for row in rows:
-            new = row.emitted()
-            if len(row.outputs) < len(row.tokens):  # taken back, after a cache that could not be read
-                if row.slot is not None:
-                    self._hook.rollback(row.slot, len(row.tokens) - len(row.outputs), stream=stream_of(self._device))
-                del row.tokens[len(row.outputs) :]
-                continue
-            row.tokens += new
-            if row.greedy:
-                self._engine.count("tokens_greedy", len(new))
-            elif row.slot is not None and len(new) == 1 and self._hook.device == CPU:
-                slots.append(row.slot)
-                tokens += new
-            elif row.slot is not None and new:
-                self._hook.commit(row.slot, new, stream=stream_of(self._device))
-        if slots:
-            self._hook.commit_rows(slots, tokens)
-
-    def choose(self, logits: torch.Tensor) -> None:
-        """Rows of vLLM's batch, in its order, after temperature; what is left of each is one finite logit. Rows of greedy requests are let be: their token is chosen already."""
-        self._settle(list(self._rows.values()))
-        chosen = [(index, row) for index, row in self._rows.items() if not row.greedy and index < logits.shape[0]]
-        if not chosen:
-            return
-        indices = torch.tensor([index for index, _ in chosen], device=logits.device)
-        every = [index for index, _ in chosen] == list(range(logits.shape[0]))
-        tokens, _ = step(self._engine, [row.slot or 0 for _, row in chosen], logits if every else logits[indices], commit=False)
-        tokens = tokens.to(torch.int64).clamp_(min=0)  # nothing finite: token 0, which the hook has counted as a fault
-        for (_, row), token in zip(chosen, tokens.tolist(), strict=True):
-            row.chosen = token
-        if every:
-            logits.fill_(-torch.inf)
-        else:
-            logits.index_fill_(0, indices, -torch.inf)
-        logits[indices, tokens] = 0

@@ -20,7 +20,7 @@ from vllm.v1.worker.gpu.spec_decode.rejection_sampler import RejectionSampler
 
 from countermark.hook import NO_TOKEN
 from countermark.serving.engine import Admission, Engine
-from countermark.vllm import TICKET, asked_and_used, step, stream_of
+from countermark.vllm_request import TICKET, asked_and_used, step, stream_of
 
 _NEVER = 0xFFFFFE  # no token has this id: in the place of a draft that must not hold
 

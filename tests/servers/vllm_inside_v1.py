@@ -10,6 +10,8 @@ from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 from vllm_inside_support import ACCOUNTS, FOLDER, HOST, SERVING, VOCABULARY, FixedServing, Request, adapter, cut_by_min_p, environment, mixed, plain, row
 
 import countermark
+from countermark.serving.config import ServingConfig
+from countermark.serving.engine import Admission, Engine
 
 
 class Batch:
@@ -212,10 +214,10 @@ def check_tickets():
 def check_ranks_draw_alike():
     """Without seeds, ranks that share a seed give equal tokens; and two servers do not."""
     def tokens(shared):
-        engine = adapter.Engine(adapter.ServingConfig.load(), server="vllm", vocabularies=(VOCABULARY,), slots=2, leads=False, shared_seed=shared)
+        engine = Engine(ServingConfig.load(), server="vllm", vocabularies=(VOCABULARY,), slots=2, leads=False, shared_seed=shared)
         out = []
         for slot in (0, 1):
-            engine.begin(slot, adapter.Admission(ACCOUNTS[0], "r", "signed"), prompt=[1, 2])
+            engine.begin(slot, Admission(ACCOUNTS[0], "r", "signed"), prompt=[1, 2])
             out.append([int(engine.hook.sample([slot], row(1, i)).tokens[0]) for i in range(4)])
         engine.close()
         return out
@@ -242,9 +244,9 @@ def check_new_bundles_while_serving():
         os.replace(folder / "fresh", folder / "epoch" / name)
 
     bundle("old", "1.bundle")
-    engine = adapter.Engine(adapter.ServingConfig.load(serving.config), server="vllm", vocabularies=(VOCABULARY,), slots=4, leads=False)
-    new = adapter.Admission("org-new", None, "port")
-    assert engine.begin(0, adapter.Admission("org-a", None, "port")) and not engine.begin(1, new)
+    engine = Engine(ServingConfig.load(serving.config), server="vllm", vocabularies=(VOCABULARY,), slots=4, leads=False)
+    new = Admission("org-new", None, "port")
+    assert engine.begin(0, Admission("org-a", None, "port")) and not engine.begin(1, new)
     assert engine.counters()["unknown_accounts"] == 1
     store.add_accounts(["org-new"])
     bundle("old", "1.bundle")

@@ -240,12 +240,4 @@ PROMPTS = [
     "Why do people tell stories?",
 ]
 
-
-
-def serving(p, quick):
-    import serving as servers   # it imports this module's Keys
-
-    return servers.serving(p, quick)
-
-
-PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "foreign": foreign, "diversity": diversity, "serving": serving}
+PARTS = {"rows": rows, "capi": capi, "llama": llama, "detect": detect, "foreign": foreign, "diversity": diversity}

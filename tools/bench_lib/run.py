@@ -5,9 +5,13 @@ import shutil
 import sys
 import tempfile
 
+import parts
 import results
-from parts import PARTS, say
+from parts import say
 from programs import Programs
+from serving import serving
+
+PARTS = {**parts.PARTS, "serving": serving}
 
 
 def main():
@@ -21,8 +25,8 @@ def main():
     args = parser.parse_args()
     if args.tables:
         return results.rewrite_tables(root)
-    parts = list(PARTS) if not args.parts or "all" in args.parts else args.parts
-    for part in parts:
+    chosen = list(PARTS) if not args.parts or "all" in args.parts else args.parts
+    for part in chosen:
         if part not in PARTS:
             parser.error(f"unknown part '{part}' ({', '.join(PARTS)}, all)")
     commit = None if args.quick else results.commit(root, args.allow_dirty)
@@ -34,7 +38,7 @@ def main():
     missed = 0
     try:
         programs = Programs(root, args.build, cache, folder)
-        for part in parts:
+        for part in chosen:
             machine["load at start"] = round(os.getloadavg()[0], 2)
             figures = PARTS[part](programs, args.quick)
             for figure in figures:
