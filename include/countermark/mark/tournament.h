@@ -16,7 +16,7 @@ inline constexpr int kDefaultTournamentCandidates = 1024;
 // How far to shift all weights left so that their sum W is in [2⁵⁹, 2⁶⁰). 0 < W < 2⁶⁰.
 COUNTERMARK_HD inline int TournamentShift(uint64_t total) {
   int shift = 0;
-  while (total < uint64_t{1} << 59) {
+  while (shift < 59 && total < uint64_t{1} << 59) {  // 59: a sum of nothing, which is none, ends all the same
     total <<= 1;
     ++shift;
   }
