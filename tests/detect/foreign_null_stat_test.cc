@@ -142,6 +142,32 @@ TEST(ForeignNull, HfSynthId) {
   EXPECT_EQ(once->NewScorer()->Score(text, {}, nullptr).log10_p, twice->NewScorer()->Score(text, {}, nullptr).log10_p);
 }
 
+// A table whose size is no power of two: n-grams by the hundred, written without a key, whose bits are one random number a layer.
+TEST(ForeignNull, NgramsOnOnePlaceOfTheTableAreOneDraw) {
+  constexpr uint64_t kA = 6364136223846793005u;
+  for (const int64_t size : {1000, 10007}) {
+    std::mt19937_64 random(4);
+    Ids ids;
+    for (int i = 0; i < 4; ++i) ids.push_back(static_cast<uint32_t>(random() % 50000));
+    while (ids.size() < 200) {
+      uint64_t hash = 1;
+      for (size_t i = ids.size() - 4; i < ids.size(); ++i) hash = (hash + ids[i]) * kA + 1;
+      const auto token = static_cast<uint32_t>(random() % 60000);
+      uint32_t tried = 0;
+      while (tried < 60000 && static_cast<int64_t>(((hash + (token + tried) % 60000) * kA + 1) * kA) % size != 0) ++tried;
+      ids.push_back((token + tried) % 60000);
+    }
+    int hits = 0;
+    for (int k = 0; k < 200; ++k) {
+      json keys = json::array();
+      for (int l = 0; l < 30; ++l) keys.push_back(random() >> 1);
+      const auto format = OpenForeign("hf-synthid", {{"ngram_len", 5}, {"keys", keys}, {"sampling_table_size", size}});
+      hits += format->NewScorer()->Score(ids, {}, nullptr).log10_p <= -2;
+    }
+    EXPECT_LE(hits, 14) << size;  // P(Binomial(200, 10^−2) ≥ 15) = 4e-9
+  }
+}
+
 TEST(ForeignNull, SynthIdText) {
   UnderFreshKeys("synthid-text", [](std::mt19937_64& r) { return json{{"ngram_len", 5}, {"keys", RandomKeys(r, 5)}, {"context_history_size", 1024}}; });
 }

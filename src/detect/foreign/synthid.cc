@@ -49,6 +49,10 @@ class SynthId : public ForeignFormat {
     const bool table = p_.table_size != 0;
     hash_ = table ? "table" : "iv";
     initial_ = table ? 1 : SynthIdInitialValue(p_.keys);
+    if (table && !std::has_single_bit(p_.table_size)) {
+      const auto remainder = static_cast<uint32_t>((UINT64_MAX % p_.table_size + 1) % p_.table_size);
+      wrap_ = std::min(remainder, p_.table_size - remainder);
+    }
     const size_t depth = p_.keys.size();
     // numpy.linspace(10, 1, depth), normalised to sum to depth.
     double sum = 0;
@@ -86,11 +90,18 @@ class SynthId : public ForeignFormat {
     return p_.table_size != 0 ? Log10BinomialTail(bits, ones, ones_, p_.table_size) : Log10BinomialTail(bits, ones, 1, 2);
   }
 
-  // Which hashes are the same draw: those that leave the same here.
-  uint64_t SlotOf(uint64_t hash) const { return std::has_single_bit(p_.table_size) ? hash & (p_.table_size - 1) : hash; }
+  // Which hashes are the same draw: those that leave the same here. With a table whose size is no power of two a key moves (hash·A) mod size, taken as signed, by one of
+  // two distances that 2⁶⁴ mod size lies between, as the sum wraps or not.
+  uint64_t SlotOf(uint64_t hash) const {
+    if (std::has_single_bit(p_.table_size)) return hash & (p_.table_size - 1);
+    return p_.table_size == 0 ? hash : Remainder(static_cast<int64_t>(hash * kMultiplier));
+  }
+  // Whether a slot is tested: of those that could come to lie on one place of the table only one is, whatever wraps.
+  bool Counts(uint64_t slot) const { return wrap_ == 0 || (slot < p_.table_size - wrap_ && slot / wrap_ % 2 == 0); }
 
-  Layers LayersOf(uint64_t slot) const {
-    if (slot_all_.empty()) return Compute(slot);
+  Layers LayersOf(uint64_t hash) const {
+    if (slot_all_.empty()) return Compute(hash);
+    const uint64_t slot = SlotOf(hash);
     const uint8_t all = slot_all_[slot];
     return {slot_tested_.empty() ? all : slot_tested_[slot], all, slot_weighted_[slot]};
   }
@@ -113,12 +124,14 @@ class SynthId : public ForeignFormat {
     return layers;
   }
 
+  // Python's: never negative.
+  uint64_t Remainder(int64_t value) const {
+    const int64_t size = p_.table_size, remainder = value % size;
+    return static_cast<uint64_t>(remainder < 0 ? remainder + size : remainder);
+  }
+
   uint32_t Bit(uint64_t keyed) const {
-    if (p_.table_size != 0) {
-      int64_t at = static_cast<int64_t>(keyed) % static_cast<int64_t>(p_.table_size);  // Python's remainder: never negative
-      if (at < 0) at += p_.table_size;
-      return bits_[static_cast<size_t>(at)];
-    }
+    if (p_.table_size != 0) return bits_[Remainder(static_cast<int64_t>(keyed))];
     int64_t word = static_cast<int64_t>(keyed);
     for (int round = 0; round < 12; ++round) word = static_cast<int64_t>(Accumulate(static_cast<uint64_t>(word), 1)) >> 5;
     return static_cast<uint32_t>(word >> 30) & 1;
@@ -126,6 +139,7 @@ class SynthId : public ForeignFormat {
 
   const SynthIdParameters p_;
   uint64_t initial_ = 1;
+  uint32_t wrap_ = 0;  // 0: a power of two, or no table
   std::vector<double> weights_;
   std::vector<uint8_t> tested_;  // one a layer: not a repeat of an earlier one
   uint32_t layers_tested_ = 0;
@@ -162,8 +176,8 @@ class SynthIdScorer : public ForeignScorer {
     uint64_t fresh_draws = 0, fresh_ones = 0;
     for (size_t i = 0; i < ngrams; ++i) {
       const uint64_t slot = format_.SlotOf(hashes_[i]);
-      const Layers layers = format_.LayersOf(slot);
-      const bool fresh = Fresh(slot);
+      const Layers layers = format_.LayersOf(hashes_[i]);
+      const bool fresh = format_.Counts(slot) && Fresh(slot);
       fresh_draws += fresh;
       fresh_ones += fresh ? layers.tested : 0;
       if (fresh && draws != nullptr) draws->push_back({{slot, 0}, {layers.tested, 0}});

@@ -2,6 +2,7 @@
 //
 //   table  h = 1, then h = (h + x)·A + 1 over the n-gram's tokens; of key k the bit is table[((h + k)·A + 1) mod size], the table being randint(0, 2) under a
 //          public seed. With the usual size, 2¹⁶, only h mod 2¹⁶ matters: n-grams that agree there are the same draw, whatever the key.
+//          Of a size that is no power of two, n-grams that agree in (h·A) mod size are, and of those that could meet on one place one is tested.
 //   iv     h begins at the keys' SHA-256; the bit is bit 30 after twelve rounds more of the hash, each shifted right by five.
 //
 // Null: the bits of a draw, one a layer, are 1 with the table's own share of ones (iv: 1/2), independent between draws and between layers whose keys differ
