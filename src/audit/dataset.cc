@@ -160,6 +160,9 @@ absl::StatusOr<DatasetResult> MergeRuns(const AuditKeys& keys, const std::vector
       CM_ASSIGN_OR_RETURN(std::unique_ptr<Opened> one, OpenRun(path, true));
       const auto index = one->options["part"]["index"].get<uint32_t>();
       if (one->options["part"]["of"] != of || index >= of) return absl::InvalidArgumentError(Cat("'", path, "': a part of ", one->options["part"]["of"].dump(), ", and '", runs[0], "' of ", of));
+      for (const auto& [name, value] : first["input"].items()) {  // the same files may stand elsewhere; what was read of them must be the same
+        if (name != "files" && one->options["input"][name] != value) return absl::FailedPreconditionError(Cat("'", path, "': made with another input.", name, " than '", runs[0], "'"));
+      }
       if (seen[index]) return absl::InvalidArgumentError(Cat("'", path, "': part ", index + 1, " is given twice"));
       seen[index] = true;
       if (one->end.segments != opened[0]->end.segments || one->end.raw_crc != opened[0]->end.raw_crc) return absl::FailedPreconditionError(Cat("'", path, "': another input than '", runs[0], "' had"));

@@ -213,3 +213,12 @@ def test_usage_and_plan(tmp_path):
     assert short.returncode == 3 and result(tmp_path / 'r3')['verdict'] == 'inconclusive'
     unfinished = merge(tmp_path / 'r9', '--run', tmp_path / 'm', '--epoch-key', key)
     assert unfinished.returncode == 2
+
+
+def test_parts_that_read_other_fields_are_no_parts_of_one_input(tmp_path):
+    key = bare_key(tmp_path)
+    path = jsonl(tmp_path / 'in.jsonl', [{'token_ids': list(range(100)), 'other': list(range(50, 150))}])
+    for part, field in (('1/2', 'token_ids'), ('2/2', 'other')):
+        assert audit(path, '--run', tmp_path / part[0], '--epoch-key', key, '--part', part, '--token-ids-field', field).returncode == 0
+    mixed = merge(tmp_path / '1', tmp_path / '2', '--run', tmp_path / 'm', '--epoch-key', key)
+    assert mixed.returncode == 2 and 'content_field' in mixed.err
