@@ -202,6 +202,8 @@ def test_usage_and_plan(tmp_path):
     assert audit(path, '--run', tmp_path / 'r').returncode == 2
     assert audit(path, '--run', tmp_path / 'r', '--epoch-key', key, '--part', '3/2').returncode == 2
     assert audit(path, '--run', tmp_path / 'r', '--epoch-key', key, '--requests', path).returncode == 2
+    for option in ('--alpha', '--fdr', '--confidence', '--min-coverage'):
+        assert audit(path, '--run', tmp_path / 'r', '--epoch-key', key, option, 'nan').returncode == 2
     (tmp_path / 'twice').write_text('a\nb\na\n')
     twice = audit(path, '--run', tmp_path / 'r', '--epoch-key', key, '--accounts', tmp_path / 'twice')
     assert twice.returncode == 2 and "'a' is named twice" in twice.err

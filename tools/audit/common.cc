@@ -36,10 +36,10 @@ void CommonOptions::AddRestTo(CLI::App& app) {
   const std::string output = "Verdict and output";
   app.add_option("--alpha", judge.alpha, "chance of one or more false claims in the verdict: pool, sparse test and every candidate together")
       ->group(output)
-      ->check(CLI::Range(1e-300, 0.5));
-  app.add_option("--fdr", judge.fdr, "of the documents listed, the expected share that is unmarked, at most")->group(output)->check(CLI::Range(1e-12, 0.5));
-  app.add_option("--confidence", judge.confidence, "of the two lower bounds of how much is marked, together")->group(output)->check(CLI::Range(0.5, 0.999999999));
-  app.add_option("--min-coverage", judge.min_coverage, "share of records that must be readable for a verdict")->group(output)->check(CLI::Range(0.0, 1.0));
+      ->check(cli::Between(1e-300, 0.5));
+  app.add_option("--fdr", judge.fdr, "of the documents listed, the expected share that is unmarked, at most")->group(output)->check(cli::Between(1e-12, 0.5));
+  app.add_option("--confidence", judge.confidence, "of the two lower bounds of how much is marked, together")->group(output)->check(cli::Between(0.5, 0.999999999));
+  app.add_option("--min-coverage", judge.min_coverage, "share of records that must be readable for a verdict")->group(output)->check(cli::Between(0.0, 1.0));
   app.add_option("--top", judge.top, "candidates shown; those that are named are shown in any case")->group(output);
   app.add_flag("--json", json, "the result as one JSON object on standard output")->group(output);
   app.add_option("--threads", detect.threads, "threads (0: one a core)")->group(output)->check(CLI::Range(0, 1024));

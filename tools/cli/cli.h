@@ -34,6 +34,17 @@ enum ExitCode : int {
   kIncomplete = 3,  // inconclusive, or incomplete and resumable
 };
 
+// A number from low to high, as CLI::Range, which lets "nan" pass, and with it no evidence at any alpha.
+inline CLI::Validator Between(double low, double high) {
+  const CLI::Range range(low, high);
+  return CLI::Validator(
+      [range](std::string& text) -> std::string {
+        double value = 0;
+        return CLI::detail::lexical_cast(text, value) && value != value ? "Value " + text + " is no number" : range(text);
+      },
+      range.get_description());
+}
+
 class Program {
  public:
   // Ignores SIGPIPE and SIGXFSZ from here on, so that a closed pipe and a full quota are errors of write(2) and are handled. Forbids core

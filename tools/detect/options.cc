@@ -73,8 +73,8 @@ void AddOptions(cli::Program& program, Options* o) {
   app.add_option("--vocabulary", o->vocabulary, "number of token ids; one beyond it is an error (default: the tokenizer's)")->group(mark);
 
   const std::string output = "Verdict and output";
-  app.add_option("--alpha", o->alpha, "chance of one or more false claims in the whole run, over all records and their pool")->group(output)->check(CLI::Range(1e-300, 0.5));
-  app.add_option("--min-coverage", o->min_coverage, "share of records that must be readable for a verdict")->group(output)->check(CLI::Range(0.0, 1.0));
+  app.add_option("--alpha", o->alpha, "chance of one or more false claims in the whole run, over all records and their pool")->group(output)->check(cli::Between(1e-300, 0.5));
+  app.add_option("--min-coverage", o->min_coverage, "share of records that must be readable for a verdict")->group(output)->check(cli::Between(0.0, 1.0));
   CLI::Option* json = app.add_flag("--json", o->json, "one JSON object on standard output")->group(output);
   app.add_flag("--jsonl", o->jsonl, "one JSON object a record, in order (its log10_p is the base channel's; accounts are tested apart); a summary on standard error")->group(output)->excludes(json);
   app.add_option("--report", o->report, "write a signed report (DSSE) to this new file")->group(output);
