@@ -14,6 +14,7 @@
 #include "countermark/audit/dataset.h"
 #include "countermark/sampling/hook.h"
 #include "gtest/gtest.h"
+#include "tests/sampling/fixture.h"
 
 namespace countermark {
 namespace {
@@ -21,20 +22,10 @@ namespace {
 constexpr uint32_t kVocabulary = 400;
 
 EpochKeys MakeEpoch(Scheme scheme, uint64_t seed) {
-  EpochRecord record;
-  record.tenant = "acme";
-  record.epoch = "2026-11";
-  record.mark.scheme = scheme;
-  record.vocabulary = kVocabulary;
-  record.tokenizer_sha256 = std::string(64, 'a');
-  record.first_use = "2026-11-01T00:00:00Z";
-  record.last_use = "2026-11-30T23:59:59Z";
-  std::mt19937_64 random(seed);
-  std::array<uint8_t, 32> bytes;
-  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
-  std::vector<std::string> accounts;
-  for (int i = 0; i < 50; ++i) accounts.push_back("org-" + std::to_string(i));
-  return EpochKeys{record, Secret32(bytes), accounts};
+  EpochKeys epoch = testing::MakeEpoch(scheme, kVocabulary, seed);
+  epoch.accounts.clear();
+  for (int i = 0; i < 50; ++i) epoch.accounts.push_back("org-" + std::to_string(i));
+  return epoch;
 }
 
 class Model {

@@ -17,7 +17,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr size_t kMaxConfig = size_t{1} << 20;
-constexpr uint64_t kErrorsSaid = 100;
 
 std::string Dump(const ordered_json& json) { return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace); }
 
@@ -32,7 +31,7 @@ RecordVerdict Judge(const ForeignCount& count, double log10_p, const TestLedger&
 class ForeignSink {
  public:
   ForeignSink(const cli::Program& program, const Options& options, const ForeignFormat& format, const InputReader& reader, Run* run, cli::Progress* progress)
-      : program_(program), options_(options), format_(format), reader_(reader), run_(run), progress_(progress), out_(cli::Output::Standard()) {}
+      : program_(program), options_(options), format_(format), run_(run), counter_(program, options, reader, run, progress), out_(cli::Output::Standard()) {}
 
   absl::Status Begin() {
     if (options_.json) {
@@ -48,31 +47,16 @@ class ForeignSink {
   }
 
   absl::Status Take(Item& item) {
-    if (!item.status.ok()) SayError(item);
-    if (item.raw.ends_file) {
-      run_->incomplete = true;
-      return absl::OkStatus();
-    }
-    progress_->Add(1);
-    ++run_->records;
-    const bool beyond = run_->ledger.records != 0 && run_->records > run_->ledger.records;
-    if (beyond && !run_->beyond) {
-      progress_->Clear();
-      program_.Error(Cat("there are more records than the ", run_->ledger.records, " that ", options_.records ? "--records said" : "were counted",
-                         ": verdicts are not corrected for all of them"));
-      run_->beyond = true;
-      run_->incomplete = true;
-    }
+    const Met met = counter_.Meet(item);
+    if (met == Met::kNoRecord) return absl::OkStatus();
     RecordVerdict verdict = RecordVerdict::kInconclusive;
     if (item.status.ok()) {
-      verdict = beyond ? RecordVerdict::kUncorrected : Judge(item.foreign.count, item.foreign.log10_p, run_->ledger, options_.alpha, true);
+      verdict = met == Met::kBeyond ? RecordVerdict::kUncorrected : Judge(item.foreign.count, item.foreign.log10_p, run_->ledger, options_.alpha, true);
       run_->marked += verdict == RecordVerdict::kMarked;
       run_->too_short += item.foreign.count.draws == 0;
       if (++read_ == 1) only_ = item.foreign;
       pool_.Add(item.draws);
       item.draws = std::vector<ForeignDraw>();
-    } else {
-      ++run_->unreadable;
     }
     return Show(item, verdict);
   }
@@ -116,15 +100,6 @@ class ForeignSink {
     if (!format_.hash().empty()) (*json)["hash"] = format_.hash();
   }
 
-  void SayError(const Item& item) {
-    RunError error{reader_.paths()[item.raw.file], item.raw.line, item.record.error_byte, std::string(item.status.message())};
-    ++run_->errors;
-    if (run_->errors <= kErrorsSaid + 1) progress_->Clear();
-    if (run_->errors <= kErrorsSaid) program_.Error(Cat(error.file, ":", error.line, ": byte ", error.byte, ": ", error.message));
-    if (run_->errors == kErrorsSaid + 1) program_.Note("further errors are counted and not said");
-    if (run_->first_errors.size() < kKeptErrors) run_->first_errors.push_back(std::move(error));
-  }
-
   absl::Status Show(const Item& item, RecordVerdict verdict) {
     const ForeignScore& score = item.foreign;
     const bool read = item.status.ok();
@@ -165,9 +140,8 @@ class ForeignSink {
   const cli::Program& program_;
   const Options& options_;
   const ForeignFormat& format_;
-  const InputReader& reader_;
   Run* run_;
-  cli::Progress* progress_;
+  RecordCounter counter_;
   cli::Output out_;
   ForeignPool pool_;
   uint64_t read_ = 0;

@@ -1,5 +1,4 @@
 // watermark-detect: does a text, or a set of texts, carry a mark, and whose.
-#include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -17,49 +16,20 @@
 
 namespace countermark::detect_tool {
 
-std::string_view OverallVerdict(const Run& run, double min_coverage) {
-  switch (ExitOf(run, min_coverage)) {
-    case cli::kEvidence:
-      return "marked";
-    case cli::kNoEvidence:
-      return "no evidence";
-    default:
-      return "inconclusive";
-  }
-}
-
-cli::ExitCode ExitOf(const Run& run, double min_coverage) {
-  if (run.incomplete || run.coverage() < min_coverage) return cli::kIncomplete;
-  if (run.pooled_verdict == RecordVerdict::kMarked || run.marked > 0) return cli::kEvidence;
-  return run.pooled_verdict == RecordVerdict::kInconclusive ? cli::kIncomplete : cli::kNoEvidence;
-}
-
-absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files, const Options& options, uint64_t* counted) {
-  *counted = 0;
-  if (!InputsAreCountable(files)) return options.records.value_or(0);
-  CM_ASSIGN_OR_RETURN(*counted, CountRecords(files, options.input));
-  if (options.limit > 0) *counted = std::min(*counted, options.limit);
-  if (options.records && *options.records < *counted) {
-    return absl::InvalidArgumentError(Cat("--records is ", *options.records, ", and the input holds ", *counted));
-  }
-  return std::max<uint64_t>(options.records.value_or(*counted), 1);
-}
-
 namespace {
 
 // A report's verdict knows the records that were read and not that others were lost: on an incomplete run it could say "evidence" where the
 // exit status says 3. So there is none then, nor where there is no record whose reading could be judged.
 bool ReportStands(const Run& run) { return !run.incomplete && run.records > 0; }
 
-constexpr uint64_t kErrorsSaid = 100;
 constexpr uint64_t kStrangersSaid = 5;
 
-// Takes the records in order: says errors, writes results, fills the pool.
+// Takes the records in order: counts them, writes results, fills the pool.
 class Sink {
  public:
   Sink(const cli::Program& program, const Options& options, const Setup& setup, const InputReader& reader, Run* run, cli::Progress* progress)
-      : program_(program), options_(options), setup_(setup), reader_(reader), run_(run), progress_(progress), report_(options, setup),
-        out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
+      : program_(program), options_(options), setup_(setup), reader_(reader), run_(run), counter_(program, options, reader, run, progress),
+        report_(options, setup), out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
 
   absl::Status Begin() {
     if (!options_.report.empty()) {  // made now, so that a taken path is known before the work is done
@@ -72,30 +42,14 @@ class Sink {
   }
 
   absl::Status Take(Item& item) {
-    if (!item.status.ok()) SayError(item);
-    if (item.raw.ends_file) {
-      run_->incomplete = true;
-      return absl::OkStatus();
-    }
-    progress_->Add(1);
-    ++run_->records;
-    // More than the verdicts are corrected for: --records was too low, or a file has grown since it was counted.
-    const bool beyond = run_->ledger.records != 0 && run_->records > run_->ledger.records;
-    if (beyond && !run_->beyond) {
-      progress_->Clear();
-      program_.Error(Cat("there are more records than the ", run_->ledger.records, " that ", options_.records ? "--records said" : "were counted",
-                         ": verdicts are not corrected for all of them"));
-      run_->beyond = true;
-      run_->incomplete = true;
-    }
+    const Met met = counter_.Meet(item);
+    if (met == Met::kNoRecord) return absl::OkStatus();
     RecordVerdict verdict = RecordVerdict::kInconclusive;
     if (item.status.ok()) {
-      verdict = beyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
+      verdict = met == Met::kBeyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
       run_->marked += verdict == RecordVerdict::kMarked;
       run_->too_short += item.result.scored == 0;
       Pool(item);
-    } else {
-      ++run_->unreadable;
     }
     if (report_file_) report_.Add(item, run_->records);
     return Show(item, verdict);
@@ -118,19 +72,6 @@ class Sink {
   }
 
  private:
-  void SayError(const Item& item) {
-    RunError error{reader_.paths()[item.raw.file], item.raw.line, item.record.error_byte, std::string(item.status.message())};
-    ++run_->errors;
-    if (run_->errors <= kErrorsSaid) {
-      progress_->Clear();
-      program_.Error(Cat(error.file, ":", error.line, ": byte ", error.byte, ": ", error.message));
-    } else if (run_->errors == kErrorsSaid + 1) {
-      progress_->Clear();
-      program_.Note("further errors are counted and not said");
-    }
-    if (run_->first_errors.size() < kKeptErrors) run_->first_errors.push_back(std::move(error));
-  }
-
   // Pairs distinct over the whole input. A single record's pool is the record itself, which has been scored.
   void Pool(Item& item) {
     if (++pooled_records_ == 1) only_ = item.result;
@@ -156,7 +97,7 @@ class Sink {
   const Setup& setup_;
   const InputReader& reader_;
   Run* run_;
-  cli::Progress* progress_;
+  RecordCounter counter_;
   ReportWriter report_;
   std::optional<cli::Output> report_file_;
   cli::Output out_;

@@ -9,6 +9,7 @@
 #include "countermark/detect/detector.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/output.h"
+#include "tools/cli/progress.h"
 #include "tools/detect/options.h"
 #include "tools/detect/pipeline.h"
 #include "tools/detect/setup.h"
@@ -46,6 +47,26 @@ absl::StatusOr<uint64_t> CountForVerdicts(const std::vector<std::string>& files,
 // Of the run as a whole, from the pooled test and the records'.
 std::string_view OverallVerdict(const Run& run, double min_coverage);
 cli::ExitCode ExitOf(const Run& run, double min_coverage);
+
+// What an item of the pipeline is to its run.
+enum class Met { kNoRecord, kRecord, kBeyond };
+
+// The part of a run that does not hang on which mark is looked for: counts the records in their order and says what is wrong with them.
+class RecordCounter {
+ public:
+  RecordCounter(const cli::Program& program, const Options& options, const InputReader& reader, Run* run, cli::Progress* progress)
+      : program_(program), options_(options), reader_(reader), run_(run), progress_(progress) {}
+  // kNoRecord: a file ends early. kBeyond: more than verdicts are corrected for, since --records was too low or a file has grown after it was counted.
+  Met Meet(const Item& item);
+
+ private:
+  void SayError(const Item& item);
+  const cli::Program& program_;
+  const Options& options_;
+  const InputReader& reader_;
+  Run* run_;
+  cli::Progress* progress_;
+};
 
 // ---- JSON (json.cc) --------------------------------------------------------------------------------------------------------------
 // One record as one object, without a line end. tests_counted: all tests of the run, as in the ledger. An unreadable one has scored 0, no tests and a member "error".

@@ -28,16 +28,11 @@ from countermark.errors import Error, InvalidArgumentError, PolicyError
 from countermark.hook import BASE_ONLY, CAUSES, CPU, Array, Hook
 from countermark.serving.config import ServingConfig
 from countermark.serving.metrics import Publisher
+from countermark.serving.policy import MAX_MIN_P, MIN_TEMPERATURE, MIN_TOP_K, MIN_TOP_P
 from countermark.serving.ticket import TicketError, TicketKey, child_label
 
 OUTCOMES = ("signed", "port", "unsigned", "stale", "forged")
 """What a request's ticket was worth: the last three are marked in the base channel alone."""
-
-# Floors of the low-entropy policy (mark-format.md); the hook's own, for seats that see logits after temperature.
-FLOOR_TEMPERATURE = 0.3
-FLOOR_TOP_K = 8
-FLOOR_TOP_P = 0.5
-FLOOR_MIN_P = 0.5
 
 _PUBLISH_S = 0.5
 _BUNDLES_S = 3.0
@@ -77,7 +72,7 @@ class Sampling:
     def floored(self) -> Sampling:
         """The nearest parameters at or above the floor."""
         return Sampling(
-            max(self.temperature, FLOOR_TEMPERATURE), max(self.top_k, FLOOR_TOP_K) if self.top_k > 0 else 0, max(self.top_p, FLOOR_TOP_P), min(self.min_p, FLOOR_MIN_P)
+            max(self.temperature, MIN_TEMPERATURE), max(self.top_k, MIN_TOP_K) if self.top_k > 0 else 0, max(self.top_p, MIN_TOP_P), min(self.min_p, MAX_MIN_P)
         )
 
 
