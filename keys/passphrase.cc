@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -31,6 +32,7 @@ struct {
   termios before;
   std::array<struct sigaction, kSignals.size()> previous;
   volatile sig_atomic_t caught;
+  int wake;   // the end of a pipe that the handler writes to: whoever waits for a key is woken, in whatever thread and between whichever calls the signal came
 } prompting;
 
 // Puts the terminal back, forgets what was typed there and not yet read, and lets the signal do what it would have done. Nothing here that is
@@ -40,6 +42,9 @@ void PutBackAndRaise(int signal) {
   tcflush(prompting.fd, TCIFLUSH);
   tcsetattr(prompting.fd, TCSANOW, &prompting.before);
   prompting.caught = signal;
+  if (write(prompting.wake, "", 1) < 0) {
+    // Full: somebody is being woken already.
+  }
   for (size_t i = 0; i < kSignals.size(); ++i) {
     if (kSignals[i] == signal) sigaction(signal, &prompting.previous[i], nullptr);
   }
@@ -51,13 +56,14 @@ void PutBackAndRaise(int signal) {
 // instead. One at a time in a process.
 class QuietTerminal {
  public:
-  explicit QuietTerminal(int fd) : fd_(fd), had_(tcgetattr(fd, &before_) == 0) {
+  explicit QuietTerminal(int fd) : fd_(fd), had_(pipe2(wake_.data(), O_CLOEXEC | O_NONBLOCK) == 0 && tcgetattr(fd, &before_) == 0) {
     if (!had_) return;
     prompting.fd = fd;
+    prompting.wake = wake_[1];
     prompting.before = before_;
     prompting.caught = 0;
     struct sigaction action = {};
-    action.sa_handler = PutBackAndRaise;  // without SA_RESTART: the read ends if the host's own handler lets the process live
+    action.sa_handler = PutBackAndRaise;
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < kSignals.size(); ++i) {
       sigaction(kSignals[i], nullptr, &prompting.previous[i]);
@@ -72,15 +78,25 @@ class QuietTerminal {
   QuietTerminal(const QuietTerminal&) = delete;
   QuietTerminal& operator=(const QuietTerminal&) = delete;
   ~QuietTerminal() {
-    if (!had_) return;
-    tcsetattr(fd_, TCSAFLUSH, &before_);
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &prompting.previous[i], nullptr);
+    if (had_) {
+      tcsetattr(fd_, TCSAFLUSH, &before_);
+      for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &prompting.previous[i], nullptr);
+    }
+    for (int end : wake_) {
+      if (end >= 0) close(end);
+    }
   }
   bool ok() const { return ok_; }
+  // Until there is a key to be read, or a signal has come.
+  void Wait() const {
+    std::array<pollfd, 2> either = {pollfd{fd_, POLLIN, 0}, pollfd{wake_[0], POLLIN, 0}};
+    poll(either.data(), either.size(), -1);
+  }
   bool interrupted() const { return prompting.caught != 0; }
 
  private:
-  termios before_{};   // first: the initialiser of had_ fills it
+  termios before_{};   // these two first: the initialiser of had_ fills them
+  std::array<int, 2> wake_ = {-1, -1};
   int fd_;
   bool had_;           // the terminal's state was read, and handlers are installed
   bool ok_ = false;
@@ -103,9 +119,10 @@ absl::StatusOr<SecretBytes> ReadLineQuietly(int fd, std::string_view prompt) {
   size_t size = 0;
   for (;;) {
     uint8_t c = 0;
-    const ssize_t n = read(fd, &c, 1);
+    quiet.Wait();
+    const ssize_t n = quiet.interrupted() ? 0 : read(fd, &c, 1);
     if (quiet.interrupted()) return absl::CancelledError("interrupted at the passphrase");  // whatever is typed now is shown
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) return ErrnoStatus(errno, "cannot read from", "/dev/tty");
     if (n == 0 || c == '\n' || c == '\r' || c == 0x04) break;
     if (c == 0x03) {
@@ -153,7 +170,8 @@ absl::StatusOr<SecretBytes> ReadFile(const std::string& path) {
 absl::StatusOr<SecretBytes> AskTerminal(std::string_view prompt, bool confirm) {
   static std::mutex one_at_a_time;  // one terminal, one set of signal handlers
   const std::lock_guard<std::mutex> lock(one_at_a_time);
-  const FileDescriptor terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  // Not blocking: a signal between the wait for a key and its reading may have thrown the key away.
+  const FileDescriptor terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   if (terminal.get() < 0) {
     return absl::FailedPreconditionError("there is no terminal to ask for the passphrase; give it by file or by descriptor");
   }

@@ -74,6 +74,7 @@ int AtTerminal(std::vector<std::string> keys, const std::string& expected, bool 
   if (child == 0) {
     const rlimit no_core = {};   // of SIGQUIT
     setrlimit(RLIMIT_CORE, &no_core);
+    for (int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) signal(number, SIG_DFL);   // a shell's background jobs ignore some of them
     if (handler) {
       struct sigaction action = {};
       action.sa_handler = [](int) { heard = 1; };
