@@ -1,0 +1,84 @@
+#include "src/evidence/csv.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "src/evidence/page_text.h"
+
+namespace countermark {
+namespace {
+
+bool LooksLikeFormula(std::string_view text) {
+  if (text.empty()) return false;
+  if (text[0] == '\t' || text[0] == '\r' || text[0] == '\'') return true;
+  const size_t at = text.find_first_not_of(" \t\r\n");
+  // Full-width signs are read as their ASCII forms by some.
+  if (at == std::string_view::npos) return false;
+  const std::string_view rest = text.substr(at);
+  for (const std::string_view sign : {"=", "+", "-", "@", "＝", "＋", "－", "＠"}) {
+    if (rest.starts_with(sign)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string& CsvRow::Cell() {
+  if (!first_) row_ += ',';
+  first_ = false;
+  return row_;
+}
+
+CsvRow& CsvRow::Text(std::string_view text) {
+  std::string clean = LooksLikeFormula(text) ? "'" : "";
+  while (!text.empty()) {
+    const page::Character character = page::FirstCharacter(text);
+    if (character.well_formed && character.code != 0) {
+      clean += text.substr(0, character.bytes);
+    } else {
+      clean += "\xEF\xBF\xBD";
+    }
+    text.remove_prefix(character.bytes);
+  }
+  std::string& row = Cell();
+  if (clean.find_first_of(",\"\r\n") == std::string::npos) {
+    row += clean;
+    return *this;
+  }
+  row += '"';
+  for (const char c : clean) {
+    if (c == '"') row += '"';
+    row += c;
+  }
+  row += '"';
+  return *this;
+}
+
+CsvRow& CsvRow::Number(double value) {
+  std::string& row = Cell();
+  if (!std::isfinite(value)) return *this;
+  char text[40];
+  row.append(text, std::to_chars(text, text + sizeof text, value == 0 ? 0.0 : value).ptr);  // no minus zero
+  return *this;
+}
+
+CsvRow& CsvRow::Number(uint64_t value) { return Digits(std::to_string(value)); }
+
+CsvRow& CsvRow::Digits(std::string_view digits) {
+  Cell() += digits;
+  return *this;
+}
+
+CsvRow& CsvRow::Empty() {
+  Cell();
+  return *this;
+}
+
+void CsvRow::End(std::string* out) {
+  *out += row_;
+  *out += "\r\n";
+  row_.clear();
+  first_ = true;
+}
+
+}  // namespace countermark
