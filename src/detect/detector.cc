@@ -5,6 +5,7 @@
 #include <limits>
 #include <unordered_set>
 
+#include "countermark/detect/pair_words.h"
 #include "countermark/detect/tails.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
@@ -97,6 +98,29 @@ DetectionResult Detector::Score(const PairSet& pairs) const {
   result.accounts.reserve(counts.size());
   for (size_t i = 0; i < counts.size(); ++i) result.accounts.push_back({counts[i], log10_p[i], adjusted[i]});
   return result;
+}
+
+PairScores Detector::ScoreEachPair(const PairSet& pairs) const {
+  constexpr size_t kBatch = 4096;
+  PairScores scores;
+  scores.which = PairsOnChannel(RoutePairs(pairs, route_key_, record_.mark.scheme, weights_), 0);
+  scores.score.resize(scores.which.size());
+  std::vector<uint32_t> column[kMaxWindow + 1], words(std::min(kBatch, scores.which.size()));
+  for (size_t begin = 0; begin < scores.which.size(); begin += kBatch) {
+    const auto which = std::span(scores.which).subspan(begin, std::min(kBatch, scores.which.size() - begin));
+    PairSpan batch;
+    batch.size = which.size();
+    const auto gather = [&](std::span<const uint32_t> from, std::vector<uint32_t>& to) {
+      to.resize(which.size());
+      for (size_t i = 0; i < which.size(); ++i) to[i] = from[which[i]];
+      return to.data();
+    };
+    for (int j = 0; j < window(); ++j) batch.window[j] = gather(pairs.window_token(j), column[j]);
+    batch.token = gather(pairs.token(), column[kMaxWindow]);
+    PairWords(batch, base_key_, record_.mark.scheme, window(), std::span(words).first(which.size()));
+    ScoresOfWords(std::span(words).first(which.size()), record_.mark, std::span(scores.score).subspan(begin, which.size()));
+  }
+  return scores;
 }
 
 TestLedger Detector::Ledger(uint64_t records) const {

@@ -44,6 +44,12 @@ struct DetectionResult {
   std::vector<AccountTest> accounts;
 };
 
+// The pairs on one channel, ascending, and the exact integer score of each.
+struct PairScores {
+  std::vector<uint32_t> which;
+  std::vector<uint64_t> score;
+};
+
 enum class RecordVerdict {
   kNoEvidence,
   kMarked,
@@ -68,6 +74,8 @@ class Detector {
 
   // All tests on the distinct pairs. Safe on several threads at once.
   DetectionResult Score(const PairSet& pairs) const;
+  // What the base channel's count is the sum of, pair by pair: for passages (regions.h) and weights.
+  PairScores ScoreEachPair(const PairSet& pairs) const;
 
   // The ledger of a run over `records` records (0: not known).
   TestLedger Ledger(uint64_t records) const;
