@@ -11,6 +11,7 @@ namespace countermark {
 namespace {
 
 constexpr size_t kChunk = 1 << 18;
+constexpr size_t kMostColumns = 1 << 14;  // a cell takes more than the comma behind it
 
 std::string LowerCase(std::string_view text) {
   std::string out(text);
@@ -39,6 +40,14 @@ InputFormat FormatOfName(std::string_view path, char* separator) {
   return InputFormat::kAuto;
 }
 
+// The name of an encoding that is not ours to read, told by the byte order mark; empty for none.
+std::string_view OtherEncoding(std::string_view bytes) {
+  using std::string_view_literals::operator""sv;
+  if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
+  if (bytes.starts_with("\xFF\xFE"sv) || bytes.starts_with("\xFE\xFF"sv)) return "UTF-16";
+  return "";
+}
+
 bool IsBlank(std::string_view line) { return line.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 }  // namespace
@@ -53,6 +62,9 @@ class InputReader::File {
     CM_RETURN_IF_ERROR(Fill());
     empty_ = buffer_.empty();
     while (!at_end_ && buffer_.size() < 4) CM_RETURN_IF_ERROR(Fill());
+    if (const std::string_view encoding = OtherEncoding(buffer_); !encoding.empty()) {
+      return absl::InvalidArgumentError(Cat("the file is ", encoding, ", by its byte order mark; convert it first: iconv -f ", encoding, " -t UTF-8"));
+    }
     format_ = options_.format;
     const InputFormat by_name = FormatOfName(path, &separator_);
     if (format_ == InputFormat::kAuto) format_ = by_name;
@@ -165,94 +177,116 @@ class InputReader::File {
     }
   }
 
-  // RFC 4180: cells between separators, a cell in double quotes may hold separators, line ends and doubled quotes.
-  // OK, or what is wrong with the row, which is then read to its end all the same. `*any` is false at the end of the file.
-  absl::Status ReadRow(std::vector<std::string>* cells, bool* any, absl::Status* stream) {
-    cells->clear();
-    *any = false;
-    absl::Status wrong;
-    std::string cell;
-    size_t length = 0;
-    enum { kStart, kPlain, kQuoted, kQuoteInQuoted } state = kStart;
+  // Whether the buffer holds a byte at *at, which moves with the buffer; reads on if it does not. Keeps all from position_ on.
+  absl::StatusOr<bool> Has(size_t* at) {
+    while (*at == buffer_.size() && !at_end_) {
+      const size_t offset = *at - position_;
+      CM_RETURN_IF_ERROR(Fill());  // moves position_ to 0
+      *at = offset;
+    }
+    return *at < buffer_.size();
+  }
+
+  // To the beginning of the next line; lets go of what it passes.
+  absl::Status SkipLine() {
     while (true) {
-      if (position_ == buffer_.size()) {
-        if (!at_end_) {
-          if (*stream = Fill(); !stream->ok()) return absl::OkStatus();
+      const size_t newline = buffer_.find('\n', position_);
+      position_ = newline != std::string::npos ? newline + 1 : buffer_.size();
+      if (newline != std::string::npos || at_end_) break;
+      CM_RETURN_IF_ERROR(Fill());
+    }
+    ++line_;
+    return absl::OkStatus();
+  }
+
+  // A row: RFC 4180, cells between separators; a cell in double quotes may hold separators, line ends and doubled quotes. `*count` cells, of which the first `keep` are
+  // kept. `*wrong`: the row is not well formed, or too long. Then its first line alone is passed, so that a quote that nobody closes costs a line and not the rest of
+  // the file. Returns faults of the stream.
+  absl::Status ReadRow(size_t keep, std::vector<std::string>* cells, size_t* count, absl::Status* wrong) {
+    cells->clear();
+    *count = 0;
+    std::string cell;
+    size_t at = position_;
+    uint64_t line_ends = 0;
+    enum { kStart, kPlain, kQuoted, kQuoteInQuoted } state = kStart;
+    const auto end_cell = [&] {
+      if (++*count <= keep) cells->push_back(std::move(cell));
+      cell.clear();
+      state = kStart;
+    };
+    while (wrong->ok()) {
+      CM_ASSIGN_OR_RETURN(const bool more, Has(&at));
+      if (!more) {
+        if (state == kQuoted) {
+          *wrong = absl::InvalidArgumentError(Cat("cell ", *count + 1, ": its quote is not closed before the end of the file"));
+          break;
         }
-        if (position_ == buffer_.size()) {
-          if (!*any) return wrong;
-          if (state == kQuoted && wrong.ok()) wrong = absl::InvalidArgumentError("a quoted cell is not closed before the end of the file");
-          cells->push_back(std::move(cell));
-          return wrong;
-        }
+        end_cell();
+        break;
       }
-      const char c = buffer_[position_++];
-      *any = true;
-      if (c == '\n') ++line_;
-      if (++length > options_.max_record_bytes) {
-        if (wrong.ok()) wrong = TooLong();
-        cell.clear();
+      if (at - position_ >= options_.max_record_bytes) {
+        *wrong = state != kQuoted ? TooLong()
+                                  : absl::OutOfRangeError(Cat("cell ", *count + 1, ": its quote is not closed, or the record is longer than ", options_.max_record_bytes, " bytes"));
+        break;
       }
+      const char c = buffer_[at++];
+      line_ends += c == '\n';
       if (state == kQuoted) {
         if (c == '"') {
           state = kQuoteInQuoted;
         } else {
           cell += c;
         }
-        continue;
-      }
-      if (c == '\n') {
+      } else if (c == '\n') {
         if (cell.ends_with('\r') && state == kPlain) cell.pop_back();
-        cells->push_back(std::move(cell));
-        return wrong;
-      }
-      if (c == separator_) {
-        cells->push_back(std::move(cell));
-        cell.clear();
-        state = kStart;
-        continue;
-      }
-      if (state == kQuoteInQuoted) {
+        end_cell();
+        break;
+      } else if (c == separator_) {
+        end_cell();
+      } else if (state == kQuoteInQuoted) {
         if (c == '"') {
           cell += c;
           state = kQuoted;
-        } else if (c != '\r' && wrong.ok()) {
-          wrong = absl::InvalidArgumentError(Cat("cell ", cells->size() + 1, ": text follows a closed quote"));
+        } else if (c != '\r') {
+          *wrong = absl::InvalidArgumentError(Cat("cell ", *count + 1, ": text follows a closed quote"));
         }
-        continue;
+      } else if (c == '"' && state == kStart) {
+        state = kQuoted;
+      } else if (c == '"') {
+        *wrong = absl::InvalidArgumentError(Cat("cell ", *count + 1, ": a quote stands inside a cell that is not quoted"));
+      } else {
+        cell += c;
+        state = kPlain;
       }
-      if (c == '"') {
-        if (state == kStart) {
-          state = kQuoted;
-          continue;
-        }
-        if (wrong.ok()) wrong = absl::InvalidArgumentError(Cat("cell ", cells->size() + 1, ": a quote stands inside a cell that is not quoted"));
-      }
-      cell += c;
-      state = kPlain;
     }
+    if (!wrong->ok()) return SkipLine();
+    position_ = at;
+    line_ += std::max<uint64_t>(line_ends, 1);
+    return absl::OkStatus();
   }
 
   bool NextRow(RawRecord* record) {
     while (true) {
-      record->line = line_;
-      record->byte = base_ + position_;
-      bool any = false;
-      absl::Status stream;
-      record->error = ReadRow(&record->cells, &any, &stream);
-      if (!stream.ok()) return Broken(record, stream);
-      if (!any) {
+      if (position_ == buffer_.size() && !at_end_) {
+        if (absl::Status status = Fill(); !status.ok()) return Broken(record, status);
+      }
+      if (position_ == buffer_.size() && at_end_) {
         over_ = true;
         return false;
       }
-      if (record->cells.size() == 1 && IsBlank(record->cells[0]) && record->error.ok()) continue;
+      record->line = line_;
+      record->byte = base_ + position_;
+      size_t count = 0;
+      if (absl::Status status = ReadRow(columns_ != nullptr ? columns_->size() : kMostColumns, &record->cells, &count, &record->error); !status.ok()) return Broken(record, status);
+      if (count == 1 && record->cells.size() == 1 && IsBlank(record->cells[0]) && record->error.ok()) continue;
       if (columns_ == nullptr) {
+        if (record->error.ok() && count > kMostColumns) record->error = absl::InvalidArgumentError(Cat("the first row names more than ", kMostColumns, " columns"));
         if (!record->error.ok()) return Broken(record, record->error);
         columns_ = std::make_shared<const std::vector<std::string>>(std::move(record->cells));
         continue;
       }
-      if (record->error.ok() && record->cells.size() != columns_->size()) {
-        record->error = absl::InvalidArgumentError(Cat("the row has ", record->cells.size(), " cells, and the first row names ", columns_->size(), " columns"));
+      if (record->error.ok() && count != columns_->size()) {
+        record->error = absl::InvalidArgumentError(Cat("the row has ", count, " cells, and the first row names ", columns_->size(), " columns"));
       }
       record->columns = columns_;
       return true;

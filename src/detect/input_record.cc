@@ -5,6 +5,7 @@
 #include "countermark/detect/input.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
+#include "src/detect/utf8.h"
 
 namespace countermark {
 namespace {
@@ -172,6 +173,14 @@ absl::Status ParseJson(const RawRecord& raw, const InputOptions& options, InputR
   return absl::OkStatus();
 }
 
+// Text that is UTF-8, without NUL; else what is wrong, with the byte in *at. JSON is held to the same by its own rules.
+absl::Status CheckText(std::string_view text, std::string_view where, size_t* at) {
+  *at = Utf8FaultAt(text);
+  if (*at == std::string_view::npos) return absl::OkStatus();
+  if (text[*at] == '\0') return absl::InvalidArgumentError(Cat(where, "a NUL byte: this is no text in UTF-8, but UTF-16 without a byte order mark, or no text at all"));
+  return absl::InvalidArgumentError(Cat(where, "not UTF-8; convert it first, from Latin-1 for one: iconv -f ISO-8859-1 -t UTF-8"));
+}
+
 // "[1, 2, 3]", "1 2 3", "1,2,3" or nothing.
 absl::Status ParseIdsCell(std::string_view name, std::string_view cell, std::vector<uint32_t>* ids) {
   const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ','; };
@@ -205,6 +214,12 @@ absl::Status ParseRow(const RawRecord& raw, const InputOptions& options, InputRe
     if (part == Part::kNone) continue;
     if (seen[static_cast<int>(part)]) return absl::InvalidArgumentError(Cat("two columns are called '", name, "'"));
     seen[static_cast<int>(part)] = true;
+    if (part == Part::kText || part == Part::kPrompt) {
+      size_t at = 0;
+      if (absl::Status status = CheckText(raw.cells[i], Cat("'", name, "': "), &at); !status.ok()) {
+        return absl::InvalidArgumentError(Cat(std::string(status.message()), " (byte ", at, " of the cell)"));
+      }
+    }
     switch (part) {
       case Part::kText:
         record->text = raw.cells[i];
@@ -246,7 +261,13 @@ absl::Status ParseRecord(const RawRecord& raw, std::string_view path, const Inpu
   if (status.ok() && raw.format == InputFormat::kText) {
     record->has_ids = false;
     record->id = std::string(path);
-    record->text = raw.bytes;
+    size_t at = 0;
+    status = CheckText(raw.bytes, "", &at);
+    if (status.ok()) {
+      record->text = raw.bytes;
+    } else {
+      record->error_byte = raw.byte + at;
+    }
   } else if (status.ok()) {
     status = raw.format == InputFormat::kCsv ? ParseRow(raw, options, record) : ParseJson(raw, options, record);
   }

@@ -7,10 +7,13 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
+
+#include "src/detect/utf8.h"
 
 namespace countermark {
 namespace {
@@ -194,6 +197,117 @@ TEST_F(InputTest, CsvFollowsRfc4180) {
   EXPECT_THAT(std::string(open[0].status.message()), HasSubstr("not closed"));
   const std::vector<Seen> other = ReadAll({Write("other.csv", "words\nx\n")}, options);
   EXPECT_THAT(std::string(other[0].status.message()), HasSubstr("no column 'text'"));
+}
+
+// A row that is not well formed costs its first line: what a stray quote would have swallowed is read.
+TEST_F(InputTest, AStrayQuoteCostsALine) {
+  InputOptions options;
+  options.text_field = "text";
+  options.max_record_bytes = 300000;
+  std::string rows = "id,text\n1,one\n2,\"never closed\n", plain;
+  for (int i = 0; i < 40000; ++i) plain += "x,row " + std::to_string(i) + "\n";  // beyond a record's length
+  const auto readable = [](const std::vector<Seen>& all) { return std::count_if(all.begin(), all.end(), [](const Seen& seen) { return seen.status.ok(); }); };
+  std::vector<Seen> all = ReadAll({Write("long.csv", rows + plain)}, options);
+  ASSERT_EQ(all.size(), 40002u);
+  EXPECT_EQ(readable(all), 40001);
+  EXPECT_EQ(all[1].raw.line, 3u);
+  EXPECT_EQ(all[1].raw.byte, 14u);
+  EXPECT_THAT(std::string(all[1].status.message()), HasSubstr("cell 2: its quote is not closed, or the record is longer than 300000 bytes"));
+  EXPECT_EQ(all[40001].record.text, "row 39999");
+  EXPECT_EQ(all[40001].raw.line, 40003u);
+  all = ReadAll({Write("short.csv", rows + "3,three\n4,\"f\nour\"\n5,\"fi\"ve\n6,six")}, options);
+  ASSERT_EQ(all.size(), 6u);  // the quote is closed before "f"; then 4 is read again, by itself
+  EXPECT_THAT(std::string(all[1].status.message()), HasSubstr("text follows a closed quote"));
+  EXPECT_EQ(all[2].record.text, "three");
+  EXPECT_EQ(all[3].record.text, "f\nour");
+  EXPECT_EQ(all[4].raw.line, 7u);
+  EXPECT_THAT(std::string(all[4].status.message()), HasSubstr("text follows a closed quote"));
+  EXPECT_EQ(all[5].record.text, "six");
+}
+
+// A row of nothing but separators takes no memory by the cell.
+TEST_F(InputTest, CellsBeyondTheColumnsAreCountedAndNotKept) {
+  InputOptions options;
+  options.text_field = "text";
+  const std::vector<Seen> all = ReadAll({Write("wide.csv", "text\n" + std::string(5000000, ',') + "\nlast\n")}, options);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_LE(all[0].raw.cells.size(), 1u);
+  EXPECT_THAT(std::string(all[0].status.message()), HasSubstr("the row has 5000001 cells, and the first row names 1 columns"));
+  EXPECT_EQ(all[1].record.text, "last");
+  const std::vector<Seen> head = ReadAll({Write("head.csv", std::string(5000000, ',') + "\nlast\n")}, options);
+  ASSERT_EQ(head.size(), 1u);
+  EXPECT_TRUE(head[0].raw.ends_file);
+  EXPECT_THAT(std::string(head[0].status.message()), HasSubstr("more than 16384 columns"));
+}
+
+TEST_F(InputTest, OtherEncodingsAreNamedAndNotGuessed) {
+  using std::string_view_literals::operator""sv;
+  InputOptions options;
+  options.text_field = "text";
+  for (const auto& [bytes, name] : {std::pair("\xFF\xFEh\0i\0"sv, "UTF-16"), std::pair("\xFE\xFF\0h\0i"sv, "UTF-16"), std::pair("\xFF\xFE\0\0h\0\0\0"sv, "UTF-32"), std::pair("\0\0\xFE\xFF\0\0\0h"sv, "UTF-32")}) {
+    for (const char* file : {"a.txt", "a.jsonl", "a.csv"}) {
+      const std::vector<Seen> all = ReadAll({Write(file, bytes)}, options);
+      ASSERT_EQ(all.size(), 1u);
+      EXPECT_TRUE(all[0].raw.ends_file);
+      EXPECT_THAT(std::string(all[0].status.message()), HasSubstr(name));
+    }
+  }
+  const std::vector<Seen> texts = ReadAll({Write("latin.txt", "gr\xFCn"), Write("wide.txt", "a\0b\0"sv), Write("cut.txt", "gr\xC3"), Write("good.txt", "gr\xC3\xBCn \xF0\x9F\x98\x80")}, options);
+  EXPECT_THAT(std::string(texts[0].status.message()), HasSubstr("not UTF-8"));
+  EXPECT_EQ(texts[0].record.error_byte, 2u);
+  EXPECT_THAT(std::string(texts[1].status.message()), HasSubstr("NUL"));
+  EXPECT_EQ(texts[1].record.error_byte, 1u);
+  EXPECT_EQ(texts[2].record.error_byte, 2u);
+  EXPECT_TRUE(texts[3].status.ok()) << texts[3].status;
+  const std::vector<Seen> rows = ReadAll({Write("mixed.csv", "id,text\n1,gr\xC3\xBCn\n2,gr\xFCn\n3,a\0b\n\xFF,x\n"sv)}, options);
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0].record.text, "gr\xC3\xBCn");
+  EXPECT_THAT(std::string(rows[1].status.message()), HasSubstr("'text': not UTF-8; convert it first, from Latin-1 for one: iconv -f ISO-8859-1 -t UTF-8 (byte 2 of the cell)"));
+  EXPECT_THAT(std::string(rows[2].status.message()), HasSubstr("NUL"));
+  EXPECT_TRUE(rows[3].status.ok());  // an id may be any bytes
+}
+
+// Against a decoder written another way: every string of up to three bytes, and the ends of the ranges of four.
+TEST(Utf8Test, FaultsAreWhereADecoderSees) {
+  const auto fault = [](std::string_view text) {
+    size_t at = 0;
+    while (at < text.size()) {
+      const auto lead = static_cast<uint8_t>(text[at]);
+      const int more = lead < 0x80 ? 0 : lead < 0xC0 ? -1 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : lead < 0xF8 ? 3 : -1;
+      if (more < 0 || at + static_cast<size_t>(more) >= text.size()) return at;
+      uint32_t code = more == 0 ? lead : lead & (0x3Fu >> more);
+      for (int i = 1; i <= more; ++i) {
+        const auto byte = static_cast<uint8_t>(text[at + static_cast<size_t>(i)]);
+        if (byte >> 6 != 2) return at;
+        code = code << 6 | (byte & 0x3Fu);
+      }
+      static constexpr uint32_t kLeast[4] = {1, 0x80, 0x800, 0x10000};
+      if (code < kLeast[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return at;
+      at += static_cast<size_t>(more) + 1;
+    }
+    return std::string_view::npos;
+  };
+  const auto check = [&](const std::string& text) { ASSERT_EQ(Utf8FaultAt(text), fault(text)); };
+  for (uint32_t code = 0; code < 0x1000000; code += code < 0x20000 ? 1 : 61) {
+    check({static_cast<char>(code), static_cast<char>(code >> 8), static_cast<char>(code >> 16)});
+  }
+  for (const int a : {0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xF8}) {
+    for (int b = 0x7E; b < 0xC2; ++b) {
+      for (const int c : {0x7F, 0x80, 0xBF, 0xC0}) {
+        for (const int d : {0x7F, 0x80, 0xBF, 0xC0}) check({'a', static_cast<char>(a), static_cast<char>(b), static_cast<char>(c), static_cast<char>(d), 'z'});
+      }
+    }
+  }
+  for (size_t length = 0; length < 40; ++length) {
+    check(std::string(length, 'a'));
+    for (size_t at = 0; at < length; ++at) {
+      for (const char bad : {'\0', '\x80', '\xFF'}) {
+        std::string text(length, 'a');
+        text[at] = bad;
+        ASSERT_EQ(Utf8FaultAt(text), at);
+      }
+    }
+  }
 }
 
 TEST_F(InputTest, IdsInCells) {
