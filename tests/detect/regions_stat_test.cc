@@ -85,7 +85,7 @@ double CountingCellsAlone(std::span<const uint64_t> scores, const MarkParameters
 }
 
 // H0's draw: the text stays, every key is fresh. Of 2,000 keys a sound search names at most Binomial(2000, 0.05), 100 ± 9.7: more than 155 with
-// probability 4e-8, over 18 combinations 7e-7. Seeds are fixed: no run fails by chance.
+// probability 6e-8, over 18 combinations 1e-6. Seeds are fixed: no run fails by chance.
 constexpr int kMost = 155;
 
 TEST(RegionsUnderTheNull, AtMostTheLevelOverTheKeysDraw) {

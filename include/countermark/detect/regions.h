@@ -5,7 +5,7 @@
 //   RegionSearch search = FindRegions(base.score, parameters, log10_level);   // log10_level: log10(alpha/m), m the run's other tests
 //   std::vector<uint32_t> positions = FirstPositions(pairs, ids);
 //   std::vector<PlacedRegion> passages = PlaceRegions(search.regions, base.which, positions, spans, pairs.window());
-//   // text.substr(passages[0].begin, …end − begin): log10 p −41.2, of 6,815,744 tries, adjusted −34.4
+//   // text.substr(passages[0].begin, …end − begin): log10 p −41.2, of 6,787,760 tries, adjusted −34.4
 //
 // H0 as in every test: the text is independent of the key. The N scores are then independent draws of a known law, whatever the text.
 //
