@@ -9,8 +9,10 @@
 #include <cmath>
 #include <functional>
 #include <random>
+#include <set>
 
 #include "countermark/detect/tails.h"
+#include "src/detect/foreign/shift_tail.h"
 #include "src/detect/foreign/torch_random.h"
 #include "src/detect/foreign/two_gamma_tail.h"
 #include "tests/detect/foreign_vectors.h"
@@ -166,6 +168,88 @@ TEST(ForeignNull, NgramsOnOnePlaceOfTheTableAreOneDraw) {
     }
     EXPECT_LE(hits, 14) << size;  // P(Binomial(200, 10^−2) ≥ 15) = 4e-9
   }
+}
+
+// SynthID's table is public: an author without the key writes 1,500 n-grams whose bits are ones at eight shifts of his choice, and hopes that layers of some key lie there. By two million keys, the
+// exact tail keeps its level, and the binomial one does not: at 1e-6 by a factor of a thousand.
+TEST(ForeignNull, SynthIdsTailHoldsForWhoKnowsTheTable) {
+  constexpr uint32_t kSize = 65536;
+  constexpr int kLayers = 30, kTrials = 2000000;
+  const std::vector<uint32_t> words = TorchWords(0, kSize);
+  std::vector<uint8_t> table(kSize);  // as the shift moves along it
+  uint32_t ones = 0;
+  for (uint32_t slot = 0; slot < kSize; ++slot) ones += table[slot] = words[(slot * uint32_t{0x4C957F2D} + 1) % kSize] & 1;
+  std::vector<std::pair<int, uint32_t>> ranked;
+  for (uint32_t slot = 0; slot < kSize; ++slot) {
+    int shown = 0;
+    for (uint32_t j = 0; j < 8; ++j) shown += table[(slot + 7919 * j * j) % kSize];
+    ranked.emplace_back(-shown, slot);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<uint32_t> places;
+  for (size_t i = 0; i < 1500; ++i) places.push_back(ranked[i].second);
+  std::vector<uint32_t> counts(kSize);
+  for (uint32_t shift = 0; shift < kSize; ++shift) {
+    for (const uint32_t place : places) counts[shift] += table[(place + shift) % kSize];
+  }
+  // The least count whose p is at most 10^−level, by either tail.
+  const auto least = [&](int level, const std::function<double(uint64_t)>& log10_p) {
+    uint64_t low = 0, high = 1500 * kLayers;
+    while (low < high) {
+      const uint64_t middle = (low + high) / 2;
+      if (log10_p(middle) <= -level) high = middle; else low = middle + 1;
+    }
+    return low;
+  };
+  std::array<uint64_t, 5> exact{}, binomial{};
+  for (int level = 2; level <= 6; ++level) {
+    exact[level - 2] = least(level, [&](uint64_t s) { return Log10ShiftTail(table, places, kLayers, s); });
+    binomial[level - 2] = least(level, [&](uint64_t s) { return Log10BinomialTail(1500 * kLayers, s, ones, kSize); });
+  }
+  std::array<int, 5> exact_hits{}, binomial_hits{};
+  std::mt19937_64 random(7);
+  for (int trial = 0; trial < kTrials; ++trial) {
+    uint64_t sum = 0;
+    for (int l = 0; l < kLayers; ++l) sum += counts[random() >> 48];  // independent: two layers alike come with 0.7 % of keys, within the bound
+    for (int i = 0; i < 5; ++i) {
+      exact_hits[i] += sum >= exact[i];
+      binomial_hits[i] += sum >= binomial[i];
+    }
+  }
+  // Under the claim P(exact_hits[i] ≥ these) < 1e-6, at 20000 + 5·141, 2000 + 5·45, 200 + 5.5·14, 20 + 6.3·4.5, 2 + 11.
+  for (const auto& [i, bound] : {std::pair(0, 20705), std::pair(1, 2225), std::pair(2, 277), std::pair(3, 48), std::pair(4, 13)}) EXPECT_LE(exact_hits[i], bound) << i + 2;
+  EXPECT_GT(exact_hits[0], 2000);     // and it is no empty claim
+  EXPECT_GT(binomial_hits[4], 2000);  // a thousand times 1e-6
+}
+
+// The same through the format: an n-gram a place, a text written token by token, and a key whose first layer lies at one of the chosen shifts.
+TEST(ForeignNull, ATextForAShiftOfTheTableIsTestedByTheExactTail) {
+  constexpr uint64_t kA = 6364136223846793005u;
+  const std::vector<uint32_t> words = TorchWords(0, 65536);
+  Ids ids = {1, 2, 3, 4};
+  std::set<uint64_t> used;
+  const uint64_t shift = 4711;
+  while (ids.size() < 1500) {
+    uint64_t hash = 1;
+    for (size_t i = ids.size() - 4; i < ids.size(); ++i) hash = (hash + ids[i]) * kA + 1;
+    uint32_t token = 0;
+    for (; token < 60000; ++token) {
+      const uint64_t slot = ((hash + token) * kA + 1) % 65536;
+      if ((words[((slot + shift) * kA + 1) % 65536] & 1) != 0 && used.insert(slot).second) break;
+    }
+    ids.push_back(token);
+  }
+  json keys = {shift};
+  for (int l = 1; l < 30; ++l) keys.push_back(100 * l * l + 17);
+  const auto format = OpenForeign("hf-synthid", {{"ngram_len", 5}, {"keys", keys}});
+  std::vector<ForeignDraw> draws;
+  const ForeignScore score = format->NewScorer()->Score(ids, {}, &draws);
+  EXPECT_LT(Log10BinomialTail(30 * score.count.draws, static_cast<uint64_t>(score.count.statistic[0]), 1, 2), -9);
+  EXPECT_GT(score.log10_p, -4);  // 30 chances of 1 in 65,536 are 10^−3.3, and the other layers have their luck
+  ForeignPool pool;
+  pool.Add(draws);
+  pool.Add(draws);
+  EXPECT_EQ(format->Log10P(pool.count()), score.log10_p);
 }
 
 TEST(ForeignNull, SynthIdText) {

@@ -10,6 +10,7 @@
 #include "countermark/detect/tails.h"
 #include "src/detect/foreign/flat_index.h"
 #include "src/detect/foreign/isa.h"
+#include "src/detect/foreign/shift_tail.h"
 #include "src/detect/foreign/torch_random.h"
 
 namespace countermark {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr uint64_t kMultiplier = 6364136223846793005u;
 constexpr uint32_t kMostSlots = 1 << 17;  // tables no larger have every slot's layers counted beforehand
+constexpr double kLog10Told = -2;         // binomial tails above are given as they are
 
 uint64_t Accumulate(uint64_t hash, uint64_t data) { return (hash + data) * kMultiplier + 1; }
 
@@ -73,6 +75,9 @@ class SynthId : public ForeignFormat {
     const std::vector<uint32_t> words = TorchWords(p_.table_seed, p_.table_size);
     for (size_t i = 0; i < bits_.size(); ++i) bits_[i] = static_cast<uint8_t>(words[i] & 1);
     ones_ = static_cast<uint32_t>(std::count(bits_.begin(), bits_.end(), 1));
+    if (is_cyclic()) {
+      for (uint64_t slot = 0; slot < p_.table_size; ++slot) shifted_.push_back(static_cast<uint8_t>(Bit(Accumulate(slot, 0))));
+    }
     if (std::has_single_bit(p_.table_size) && p_.table_size <= kMostSlots) {
       for (uint64_t slot = 0; slot < p_.table_size; ++slot) {
         const Layers layers = Compute(slot);
@@ -85,9 +90,13 @@ class SynthId : public ForeignFormat {
 
   std::unique_ptr<ForeignScorer> NewScorer() const override;
 
+  // The binomial tail, which is what a text has that was not written for the table. Where it is 1e-2 or less the exact tail takes its place, so that at every level up to 1e-2
+  // the claim holds whatever the text.
   double Log10P(const ForeignCount& count) const override {
     const uint64_t bits = count.draws * layers_tested_, ones = static_cast<uint64_t>(count.statistic[0]);
-    return p_.table_size != 0 ? Log10BinomialTail(bits, ones, ones_, p_.table_size) : Log10BinomialTail(bits, ones, 1, 2);
+    if (p_.table_size == 0) return Log10BinomialTail(bits, ones, 1, 2);
+    const double binomial = Log10BinomialTail(bits, ones, ones_, p_.table_size);
+    return binomial > kLog10Told || count.places.empty() ? binomial : Log10ShiftTail(shifted_, count.places, layers_tested_, ones);
   }
 
   // Which hashes are the same draw: those that leave the same here. With a table whose size is no power of two a key moves (hash·A) mod size, taken as signed, by one of
@@ -106,6 +115,8 @@ class SynthId : public ForeignFormat {
     return {slot_tested_.empty() ? all : slot_tested_[slot], all, slot_weighted_[slot]};
   }
   bool has_slots() const { return !slot_all_.empty(); }
+  // A key shifts all slots round by one distance.
+  bool is_cyclic() const { return p_.table_size != 0 && std::has_single_bit(p_.table_size); }
   const SynthIdParameters& parameters() const { return p_; }
   uint64_t initial() const { return initial_; }
 
@@ -144,6 +155,7 @@ class SynthId : public ForeignFormat {
   std::vector<uint8_t> tested_;  // one a layer: not a repeat of an earlier one
   uint32_t layers_tested_ = 0;
   std::vector<uint8_t> bits_;
+  std::vector<uint8_t> shifted_;  // the bit of every slot under key 0: under another key it is that of the slot so much further on
   uint32_t ones_ = 0;
   // Of every slot, apart, so that the hot ones stay in the second-level cache; tested only where it differs from all.
   std::vector<uint8_t> slot_all_, slot_tested_;
@@ -173,22 +185,22 @@ class SynthIdScorer : public ForeignScorer {
       index_.Begin(ngrams);
     }
     filter_.assign(kFilterBits / 64, 0);
-    uint64_t fresh_draws = 0, fresh_ones = 0;
+    const bool cyclic = format_.is_cyclic();
     for (size_t i = 0; i < ngrams; ++i) {
       const uint64_t slot = format_.SlotOf(hashes_[i]);
       const Layers layers = format_.LayersOf(hashes_[i]);
       const bool fresh = format_.Counts(slot) && Fresh(slot);
-      fresh_draws += fresh;
-      fresh_ones += fresh ? layers.tested : 0;
-      if (fresh && draws != nullptr) draws->push_back({{slot, 0}, {layers.tested, 0}});
+      if (fresh) {
+        const ForeignDraw draw = {{slot, 0}, {layers.tested, 0}, cyclic};
+        score.count.Add(draw);
+        if (draws != nullptr) draws->push_back(draw);
+      }
       if (!Repeated(i)) {
         ++hf_scored;
         hf_ones += layers.all;
         weighted += static_cast<double>(layers.weighted);
       }
     }
-    score.count.draws = fresh_draws;
-    score.count.statistic[0] = fresh_ones;
     score.scored = score.count.draws;
     score.log10_p = format_.Log10P(score.count);
     const double bits = static_cast<double>(hf_scored) * static_cast<double>(p.keys.size());

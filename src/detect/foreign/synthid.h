@@ -5,8 +5,9 @@
 //          Of a size that is no power of two, n-grams that agree in (h·A) mod size are, and of those that could meet on one place one is tested.
 //   iv     h begins at the keys' SHA-256; the bit is bit 30 after twelve rounds more of the hash, each shifted right by five.
 //
-// Null: the bits of a draw, one a layer, are 1 with the table's own share of ones (iv: 1/2), independent between draws and between layers whose keys differ
-// (table: modulo its size). A layer whose key repeats another's repeats its bits and is left out of the test, not of mean_g.
+// Null, table of a power of two: each layer's key shifts the draws' places round the public table by a distance that is uniform, and differs from layer to layer
+// (shift_tail.h). Other tables, by assumption: the bits of a draw, one a layer, are 1 with the table's own share of ones, independent of each other. iv: the same with 1/2.
+// A layer whose key repeats another's (table: modulo its size) repeats its bits and is left out of the test, not of mean_g.
 #ifndef COUNTERMARK_SRC_DETECT_FOREIGN_SYNTHID_H_
 #define COUNTERMARK_SRC_DETECT_FOREIGN_SYNTHID_H_
 

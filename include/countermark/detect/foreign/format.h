@@ -34,13 +34,16 @@ namespace countermark {
 struct ForeignDraw {
   std::array<uint64_t, 2> id;
   std::array<uint64_t, 2> value;  // hit or set bits or a score in 1/2⁴⁰; the second only where a format has two keys
+  bool placed = false;            // id[0] is a place on a public table: the null of a count hangs on the places of its draws
 };
 
 struct ForeignCount {
   uint64_t draws = 0;
   std::array<Statistic, 2> statistic{};
+  std::vector<uint32_t> places;  // of the draws that have one
   void Add(const ForeignDraw& draw) {
     ++draws;
+    if (draw.placed) places.push_back(static_cast<uint32_t>(draw.id[0]));
     for (int i = 0; i < 2; ++i) statistic[i] += draw.value[i];
   }
 };
