@@ -46,7 +46,7 @@ class Search {
   struct Hot {
     uint64_t length;
     uint64_t step;
-    Statistic threshold;  // significant at this sum, and not below
+    Statistic threshold;  // significant from this sum on
     double log10_tries;
   };
 
@@ -89,11 +89,11 @@ class Search {
     }
   }
 
-  // The least sum of that length that is significant; `highest` is.
+  // The least sum of that length that is significant, or up to 2⁻²⁰ more; `highest` is significant.
   Statistic Threshold(uint64_t length, Statistic highest, double log10_tries) const {
     Statistic below = 0;  // p = 1: never significant, unless everything is
     if (level_ >= log10_tries) return 0;
-    while (highest - below > 1) {
+    while (highest - below > std::max<Statistic>(1, highest >> 20)) {
       const Statistic middle = below + (highest - below) / 2;
       (Log10P({length, middle}, parameters_) + log10_tries <= level_ ? highest : below) = middle;
     }

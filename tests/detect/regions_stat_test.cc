@@ -194,5 +194,28 @@ TEST(RegionsOfMarkedText, AreFoundWithTheirEndsNear) {
   }
 }
 
+// Beside a real passage, too: a region that holds no marked pair comes in at most the level's share of texts.
+TEST(RegionsOfMarkedText, AFalsePassageBesideARealOneIsAsRare) {
+  std::mt19937_64 random(20261126);
+  for (const Scheme scheme : {Scheme::kPartition, Scheme::kTournament, Scheme::kGumbel}) {
+    MarkParameters mark;
+    mark.scheme = scheme;
+    int falsely = 0, found = 0;
+    std::vector<uint64_t> scores(400);
+    for (int run = 0; run < kKeys; ++run) {
+      for (uint64_t i = 0; i < scores.size(); ++i) scores[i] = Draw(mark, i >= 120 && i < 200, random);
+      bool beside = false, on = false;
+      for (const Region& region : FindRegions(scores, mark, std::log10(kLevel)).regions) {
+        (region.first >= 200 || region.first + region.count.scored <= 120 ? beside : on) = true;
+      }
+      falsely += beside;
+      found += on;
+    }
+    std::printf("  %-10s a passage beside the real one in %d of %d texts, the real one found in %d\n", std::string(SchemeName(scheme)).c_str(), falsely, kKeys, found);
+    EXPECT_LE(falsely, kMost);
+    EXPECT_GT(found, kKeys * 9 / 10);
+  }
+}
+
 }  // namespace
 }  // namespace countermark

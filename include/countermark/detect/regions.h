@@ -60,7 +60,7 @@ double RegionAdjust(double log10_p, Statistic tries);
 
 // scores: the exact integers of mark-format.md, one a pair, at most the scheme's highest. Fewer than 2^32; 28 bytes of memory a pair beside them.
 // log10_level ≤ 0.
-//   1. Every coarse interval's sum is compared with the least sum that is significant at its length, found from the exact tail.
+//   1. Every coarse interval's sum is compared with the least sum that is significant at its length, found from the exact tail to one part in 2²⁰.
 //   2. Of the significant ones, the disjoint set whose adjusted values, each taken from the Chernoff bound, multiply to the least.
 //   3. Two of them become one where what lies between does not speak against the weaker's strength by more than a passage costs.
 //   4. Both ends move, by a step at most, to where the passage's own strength places them, if the adjusted value falls by it.
