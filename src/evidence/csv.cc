@@ -62,10 +62,16 @@ CsvRow& CsvRow::Number(double value) {
   return *this;
 }
 
-CsvRow& CsvRow::Number(uint64_t value) { return Digits(std::to_string(value)); }
+CsvRow& CsvRow::Number(uint64_t value) { return Number(static_cast<unsigned __int128>(value)); }
 
-CsvRow& CsvRow::Digits(std::string_view digits) {
-  Cell() += digits;
+CsvRow& CsvRow::Number(unsigned __int128 value) {
+  char text[40];
+  char* at = text + sizeof text;
+  do {
+    *--at = static_cast<char>('0' + static_cast<int>(value % 10));
+    value /= 10;
+  } while (value != 0);
+  Cell().append(at, text + sizeof text);
   return *this;
 }
 

@@ -18,7 +18,7 @@ class CsvRow {
   CsvRow& Text(std::string_view text);
   CsvRow& Number(double value);     // shortest decimal that reads back as the value; nothing where it is not finite
   CsvRow& Number(uint64_t value);
-  CsvRow& Digits(std::string_view digits);  // a decimal integer of any length
+  CsvRow& Number(unsigned __int128 value);
   CsvRow& Empty();
   void End(std::string* out);       // appends the row with CR LF; the row is empty again
 

@@ -122,6 +122,7 @@ std::string Power(double log10_p, bool plain) {
     exponent += 1;
   }
   const std::string power = Fixed(exponent, 0);
+  if (tenths == 10) return plain ? Cat("1e", power) : Cat("10<sup>", power, "</sup>");
   return plain ? Cat(Fixed(tenths / 10, 1), "e", power) : Cat(Fixed(tenths / 10, 1), " × 10<sup>", power, "</sup>");
 }
 
