@@ -59,7 +59,7 @@ absl::StatusOr<std::string> Sign(const DetectRun& run, const KeyStore& store, co
   report.epoch_record = record.CanonicalJson();
   report.mark = record.mark;
   for (const ChannelSpec& channel : record.channels) report.weights.push_back(channel.weight);
-  if (run.tokenizer() != nullptr) report.tokenizer_sha256 = run.tokenizer()->sha256();
+  report.readings.push_back({"raw", run.tokenizer() != nullptr ? run.tokenizer()->sha256() : ""});
   // A store that signs need not be the one that holds the epoch: commitments are taken where the record is the same.
   const auto held = store.Epoch(record.epoch);
   if (held.ok() && held->record.CanonicalJson() == report.epoch_record) {

@@ -29,7 +29,8 @@ absl::StatusOr<Verification> Verify(std::string_view envelope, const std::string
     material.inputs.push_back(std::move(file));
   }
   if (tokenizer) {
-    CM_ASSIGN_OR_RETURN(material.tokenizer, HashFile(tokenizer->string()));
+    CM_ASSIGN_OR_RETURN(VerifyMaterial::File file, HashFile(tokenizer->string()));
+    material.tokenizers.push_back(std::move(file));
   }
   if (revealed) {
     CM_ASSIGN_OR_RETURN(material.revealed, ReadRevealedKeys(revealed->string()));

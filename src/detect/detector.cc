@@ -100,10 +100,10 @@ DetectionResult Detector::Score(const PairSet& pairs) const {
   return result;
 }
 
-PairScores Detector::ScoreEachPair(const PairSet& pairs) const {
+PairScores Detector::ScoreEachPair(const PairSet& pairs, int channel, const Secret32& key) const {
   constexpr size_t kBatch = 4096;
   PairScores scores;
-  scores.which = PairsOnChannel(RoutePairs(pairs, route_key_, record_.mark.scheme, weights_), 0);
+  scores.which = PairsOnChannel(RoutePairs(pairs, route_key_, record_.mark.scheme, weights_), channel);
   scores.score.resize(scores.which.size());
   std::vector<uint32_t> column[kMaxWindow + 1], words(std::min(kBatch, scores.which.size()));
   for (size_t begin = 0; begin < scores.which.size(); begin += kBatch) {
@@ -117,7 +117,7 @@ PairScores Detector::ScoreEachPair(const PairSet& pairs) const {
     };
     for (int j = 0; j < window(); ++j) batch.window[j] = gather(pairs.window_token(j), column[j]);
     batch.token = gather(pairs.token(), column[kMaxWindow]);
-    PairWords(batch, base_key_, record_.mark.scheme, window(), std::span(words).first(which.size()));
+    PairWords(batch, key, record_.mark.scheme, window(), std::span(words).first(which.size()));
     ScoresOfWords(std::span(words).first(which.size()), record_.mark, std::span(scores.score).subspan(begin, which.size()));
   }
   return scores;
@@ -137,6 +137,7 @@ uint64_t Detector::Multiplier(const TestLedger& ledger, bool of_record) {
   families.records = of_record ? ledger.records : 1;
   families.candidates = ledger.candidates > 0 ? 1 : 0;
   families.questions = 1;
+  families.regions = families.weighted = 0;  // these questions correct for their own tests
   uint64_t tests;
   if (__builtin_mul_overflow(families.Total(), std::max<uint64_t>(ledger.questions, 1), &tests)) tests = std::numeric_limits<uint64_t>::max();
   return tests;

@@ -16,6 +16,11 @@ uint64_t SaturatingProduct(uint64_t a, uint64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<uint64_t>::max() : product;
 }
 
+uint64_t SaturatingSum(uint64_t a, uint64_t b) {
+  uint64_t sum;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<uint64_t>::max() : sum;
+}
+
 }  // namespace
 
 std::vector<double> HolmAdjust(std::span<const double> log10_p, uint64_t family) {
@@ -38,14 +43,12 @@ double BonferroniAdjust(double log10_p, uint64_t tests) {
 }
 
 uint64_t TestLedger::Total() const {
-  uint64_t tests;
-  if (__builtin_add_overflow(channels, candidates, &tests)) tests = std::numeric_limits<uint64_t>::max();
-  tests = std::max<uint64_t>(tests, 1);
-  uint64_t subjects;
-  if (__builtin_add_overflow(records, questions > 1 ? 1 : 0, &subjects)) subjects = std::numeric_limits<uint64_t>::max();
-  for (const uint64_t factor : {subjects, keys, schemes, views, regions, tokenizers}) {
-    tests = SaturatingProduct(tests, std::max<uint64_t>(factor, 1));
-  }
+  const uint64_t pool = questions > 1 && records != 1 ? 1 : 0;
+  const uint64_t subject = std::max<uint64_t>(SaturatingSum(channels, candidates), 1);
+  const uint64_t subjects = std::max<uint64_t>(SaturatingSum(records, pool), 1);
+  uint64_t tests = SaturatingProduct(SaturatingProduct(subjects, subject), SaturatingSum(1, weighted));
+  tests = SaturatingSum(tests, SaturatingProduct(SaturatingProduct(std::max<uint64_t>(records, 1), std::max<uint64_t>(channels, 1)), regions));
+  for (const uint64_t factor : {keys, schemes, views, tokenizers}) tests = SaturatingProduct(tests, std::max<uint64_t>(factor, 1));
   return tests;
 }
 

@@ -1,143 +1,51 @@
-// What a report may say, and how its values follow from its counts (rule 1 in report.h).
+// How a report's values follow from its counts (rule 2 in report.h).
 #include "countermark/evidence/report.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
+#include <tuple>
 #include <utility>
 
+#include "countermark/detect/regions.h"
 #include "countermark/detect/tails.h"
-#include "src/base/hex.h"
+#include "countermark/detect/weighted.h"
 #include "src/base/status_macros.h"
-#include "src/base/strings.h"
 #include "src/evidence/rule.h"
 
 namespace countermark {
 namespace {
 
-constexpr uint64_t kMaxCount = uint64_t{1} << 53;  // what every JSON reader holds exactly
-
-absl::Status Wrong(const std::string& member, std::string_view what) { return absl::InvalidArgumentError(Cat(member, ": ", what)); }
-
-// 2026-11-01T00:00:00Z, each field in its range.
-bool IsUtcTime(std::string_view text) {
-  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
-  if (text.size() != kForm.size()) return false;
-  for (size_t i = 0; i < kForm.size(); ++i) {
-    if (kForm[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != kForm[i]) return false;
-  }
-  const auto field = [&](size_t at) { return (text[at] - '0') * 10 + (text[at + 1] - '0'); };
-  return field(5) >= 1 && field(5) <= 12 && field(8) >= 1 && field(8) <= 31 && field(11) <= 23 && field(14) <= 59 && field(17) <= 60;
-}
-
-absl::Status ValidateMark(const Report& report) {
-  const MarkParameters& mark = report.mark;
-  if (mark.window < kMinWindow || mark.window > kMaxWindow) return Wrong("parameters.window", "1 to 4 is expected");
-  if (mark.green < 1 || mark.green > 255) return Wrong("parameters.green", "1 to 255 is expected");
-  if (mark.layers < 1 || mark.layers > kMaxLayers) return Wrong("parameters.layers", "1 to 32 is expected");
-  if (!(mark.delta > 0 && mark.delta <= 16)) return Wrong("parameters.delta", "above 0 and at most 16 is expected");
-  if (report.weights.empty() || report.weights.size() > kMaxChannels) return Wrong("parameters.weights", "one to four are expected");
-  uint64_t sum = 0;
-  for (const uint32_t weight : report.weights) sum += weight;
-  if (sum != 65536) return Wrong("parameters.weights", "a sum of 65536 is expected");
-  return absl::OkStatus();
-}
-
-absl::Status ValidateInputs(const Report& report) {
-  uint64_t records = 0;
-  for (size_t i = 0; i < report.inputs.size(); ++i) {
-    const ReportInput& input = report.inputs[i];
-    const std::string at = Cat("inputs[", i, "]");
-    if (!IsLowerHex(input.sha256, 32)) return Wrong(at + ".sha256", "64 lower-case hex digits are expected");
-    if (input.bytes > kMaxCount || input.records > kMaxCount) return Wrong(at, "a count above 2^53");
-    if (input.unreadable > input.records) return Wrong(at + ".unreadable", "more than the records met");
-    // Declared for fewer, every record would be corrected too little. 0: not known, and the report says so.
-    if (report.ledger.records > 0 && input.records > report.ledger.records - records) return Wrong(at + ".records", "more records than the ledger counts");
-    records += input.records;
-  }
-  // A commitment binds a key to its epoch record, and cannot be opened without.
-  if (!report.commitments.empty() && report.epoch_record.empty()) {
-    return Wrong("commitments", "none can be without an epoch_record, which each of them covers");
-  }
-  std::set<std::string_view> committed;
-  for (size_t i = 0; i < report.commitments.size(); ++i) {
-    const ReportCommitment& commitment = report.commitments[i];
-    const std::string at = Cat("commitments[", i, "]");
-    if (commitment.name.empty()) return Wrong(at + ".name", "empty");
-    if (!IsLowerHex(commitment.commitment, 32)) return Wrong(at + ".commitment", "64 lower-case hex digits are expected");
-    if (!commitment.salt.empty() && !IsLowerHex(commitment.salt, 32)) return Wrong(at + ".salt", "64 lower-case hex digits are expected");
-    if (!committed.insert(commitment.name).second) return Wrong(at + ".name", "the same name twice");
-  }
-  if (!report.tokenizer_sha256.empty() && !IsLowerHex(report.tokenizer_sha256, 32)) {
-    return Wrong("tokenizer_sha256", "64 lower-case hex digits are expected");
-  }
-  if (!(report.coverage_floor >= 0 && report.coverage_floor <= 1)) return Wrong("coverage_floor", "0 to 1 is expected");
-  return absl::OkStatus();
-}
-
-absl::Status ValidateLedger(const TestLedger& ledger) {
-  const std::pair<const char*, uint64_t> factors[] = {{"keys", ledger.keys},       {"channels", ledger.channels}, {"schemes", ledger.schemes},
-                                                      {"views", ledger.views},     {"regions", ledger.regions},   {"tokenizers", ledger.tokenizers}};
-  for (const auto& [name, value] : factors) {
-    if (value < 1 || value > kMaxCount) return Wrong(Cat("ledger.", name), "1 to 2^53 is expected");
-  }
-  if (ledger.records > kMaxCount) return Wrong("ledger.records", "0 to 2^53 is expected");
-  if (ledger.candidates > kMaxCount) return Wrong("ledger.candidates", "0 to 2^53 is expected");
-  // Not the signer's to choose: 1 would give the pool and the records a whole alpha each.
-  if (ledger.questions != TestLedger::QuestionsOf(ledger.records)) {
-    return Wrong("ledger.questions", "1 is expected where records is 1, and else 2");
-  }
-  return absl::OkStatus();
-}
-
-// A single record is its own pool: two counts of it would be two tests, and `questions` corrects for one.
-absl::Status ValidateSingleRecord(const Report& report) {
-  std::map<std::pair<TestKind, std::string_view>, const ChannelCount*> pooled;
-  for (const ReportTest& test : report.tests) {
-    if (test.pooled()) pooled.emplace(std::pair(test.kind, std::string_view(test.name)), &test.count);
-  }
-  for (size_t i = 0; i < report.tests.size(); ++i) {
-    const ReportTest& test = report.tests[i];
-    if (test.pooled()) continue;
-    const auto it = pooled.find({test.kind, test.name});
-    if (it != pooled.end() && (it->second->scored != test.count.scored || it->second->statistic != test.count.statistic)) {
-      return Wrong(Cat("tests[", i, "]"), Cat("where ledger.records is 1, the record's count is the pool's ('", test.name, "')"));
+// Holm within each family of accounts, then the families; a channel is a family of its own. T: a test with record, kind, log10_p and log10_p_adjusted.
+template <typename T, typename Family>
+void Adjust(std::vector<T>& tests, const TestLedger& ledger, double log10_more, const Family& family_of) {
+  std::map<decltype(family_of(tests[0])), std::vector<T*>> families;
+  for (T& test : tests) {
+    if (test.kind == TestKind::kAccount) {
+      families[family_of(test)].push_back(&test);
+    } else {
+      test.log10_p_adjusted = std::min(0.0, test.log10_p + Log10Families(ledger, test.pooled()) + log10_more);
     }
   }
-  return absl::OkStatus();
+  std::vector<double> log10_p;
+  for (const auto& [family, members] : families) {
+    log10_p.clear();
+    for (const T* test : members) log10_p.push_back(test->log10_p);
+    const std::vector<double> holm = HolmAdjust(log10_p, ledger.candidates);
+    const double log10_m = Log10Families(ledger, members[0]->pooled()) + log10_more;
+    for (size_t i = 0; i < members.size(); ++i) members[i]->log10_p_adjusted = std::min(0.0, holm[i] + log10_m);
+  }
 }
 
-absl::Status ValidateTests(const Report& report) {
-  struct Seen {
-    std::set<std::string_view> channels, accounts;
-  };
-  std::map<uint64_t, Seen> subjects;
-  uint64_t records = 0;
-  for (size_t i = 0; i < report.tests.size(); ++i) {
-    const ReportTest& test = report.tests[i];
-    const std::string at = Cat("tests[", i, "]");
-    if (test.record > kMaxCount) return Wrong(at + ".record", "above 2^53");
-    if (test.pooled() && !test.subject.empty()) return Wrong(at + ".subject", "a pooled test (record 0) has no subject");
-    if (test.name.empty()) return Wrong(at + ".name", "empty");
-    if (test.count.scored > kMaxCount) return Wrong(at + ".scored", "above 2^53");
-    if (!PossibleCount(test.count, report.mark)) {
-      return Wrong(at + ".statistic", "more than the scored pairs can have under this scheme");
-    }
-    const double values[] = {test.log10_p, test.log10_e, test.log10_p_adjusted};
-    for (const double value : values) {
-      if (!std::isfinite(value)) return Wrong(at, "a value that is not a finite number");
-    }
-    if (test.log10_p > 0 || test.log10_p_adjusted > 0) return Wrong(at, "a probability above 1");
-    const auto [entry, fresh] = subjects.try_emplace(test.record);
-    if (fresh && !test.pooled()) ++records;
-    std::set<std::string_view>& names = test.kind == TestKind::kChannel ? entry->second.channels : entry->second.accounts;
-    if (!names.insert(test.name).second) return Wrong(at, Cat("the same test twice ('", test.name, "')"));
-    const uint64_t counted = test.kind == TestKind::kChannel ? report.ledger.channels : report.ledger.candidates;
-    if (names.size() > counted) return Wrong(at, "more tests of one subject than the ledger counts");
+void DeriveRegions(Report* report) {
+  if (report->regions.empty()) return;
+  const ChannelCounts searched = ChannelCountsOf(*report);
+  const double log10_m = Log10Families(report->ledger, /*pooled=*/false) + std::log10(static_cast<double>(report->ledger.regions));
+  for (ReportRegion& region : report->regions) {
+    region.tries = RegionTries(searched.at({region.record, region.reading, region.name})->scored, region.count.scored);
+    region.log10_p = Log10P(region.count, report->mark);
+    region.log10_p_adjusted = std::min(0.0, region.log10_p + log10_m + std::log10(static_cast<double>(region.tries)));
   }
-  if (report.ledger.records > 0 && records > report.ledger.records) return Wrong("tests", "more records than the ledger counts");
-  return report.ledger.records == 1 ? ValidateSingleRecord(report) : absl::OkStatus();
 }
 
 }  // namespace
@@ -151,19 +59,6 @@ std::string_view VerdictName(Verdict verdict) {
   return "inconclusive";
 }
 
-absl::Status ValidateReport(const Report& report) {
-  if (report.tool.empty()) return Wrong("tool", "empty");
-  if (report.version.empty()) return Wrong("version", "empty");
-  if (report.format != 1) return Wrong("mark_format", Cat("this build knows format 1, not ", report.format));
-  if (!IsUtcTime(report.created)) return Wrong("created", "a UTC time like 2026-11-01T00:00:00Z is expected");
-  if (!(report.alpha > 0 && report.alpha < 1)) return Wrong("alpha", "above 0 and below 1 is expected");
-  if (report.commitments_published > kMaxCount) return Wrong("commitments_published", "above 2^53");
-  CM_RETURN_IF_ERROR(ValidateMark(report));
-  CM_RETURN_IF_ERROR(ValidateInputs(report));
-  CM_RETURN_IF_ERROR(ValidateLedger(report.ledger));
-  return ValidateTests(report);
-}
-
 double Coverage(const Report& report) {
   double records = 0;
   double unreadable = 0;
@@ -174,22 +69,32 @@ double Coverage(const Report& report) {
   return records == 0 ? 1 : (records - unreadable) / records;
 }
 
-std::vector<const ReportTest*> DecisiveTests(const Report& report) {
-  const bool pool_alone = report.ledger.records == 0 &&
-                          std::any_of(report.tests.begin(), report.tests.end(), [](const ReportTest& test) { return test.pooled(); });
-  std::vector<const ReportTest*> tests;
+ChannelCounts ChannelCountsOf(const Report& report) {
+  ChannelCounts counts;
   for (const ReportTest& test : report.tests) {
-    if (!pool_alone || test.pooled()) tests.push_back(&test);
+    if (test.kind == TestKind::kChannel) counts.emplace(std::tuple(test.record, test.reading, std::string_view(test.name)), &test.count);
   }
-  return tests;
+  return counts;
+}
+
+std::vector<Claim> DecisiveClaims(const Report& report) {
+  std::vector<Claim> claims;
+  for (const ReportTest& test : report.tests) claims.push_back({test.record, test.kind, test.name, test.count.scored, test.log10_p_adjusted});
+  for (const ReportRegion& region : report.regions) claims.push_back({region.record, TestKind::kChannel, region.name, region.count.scored, region.log10_p_adjusted});
+  for (const ReportWeighted& test : report.weighted) claims.push_back({test.record, test.kind, test.name, test.scored, test.log10_p_adjusted});
+  const auto single = [](const Claim& claim) { return claim.record > 0; };
+  if (report.ledger.records == 0 && !std::all_of(claims.begin(), claims.end(), single)) {
+    claims.erase(std::remove_if(claims.begin(), claims.end(), single), claims.end());
+  }
+  return claims;
 }
 
 Verdict VerdictOf(const Report& report) {
   bool scored = false;
   bool found = false;
-  for (const ReportTest* test : DecisiveTests(report)) {
-    scored = scored || test->count.scored > 0;
-    found = found || test->log10_p_adjusted <= std::log10(report.alpha);
+  for (const Claim& claim : DecisiveClaims(report)) {
+    scored = scored || claim.scored > 0;
+    found = found || claim.log10_p_adjusted <= std::log10(report.alpha);
   }
   if (!scored || Coverage(report) < report.coverage_floor) return Verdict::kInconclusive;
   return found ? Verdict::kEvidence : Verdict::kNoEvidence;
@@ -198,8 +103,8 @@ Verdict VerdictOf(const Report& report) {
 double Log10Families(const TestLedger& ledger, bool pooled) {
   // A sum of logarithms: a product of factors might not fit 64 bits, and a saturated one would correct too little.
   double log10_m = 0;
-  for (const uint64_t factor : {ledger.questions, ledger.keys, ledger.schemes, ledger.views, ledger.regions, ledger.tokenizers,
-                                ledger.channels + (ledger.candidates > 0 ? 1 : 0), pooled || ledger.records == 0 ? 1 : ledger.records}) {
+  for (const uint64_t factor : {ledger.questions, ledger.keys, ledger.schemes, ledger.views, ledger.tokenizers, ledger.channels + (ledger.candidates > 0 ? 1 : 0),
+                                pooled || ledger.records == 0 ? 1 : ledger.records}) {
     log10_m += std::log10(static_cast<double>(factor));
   }
   return log10_m;
@@ -207,25 +112,20 @@ double Log10Families(const TestLedger& ledger, bool pooled) {
 
 absl::Status DeriveValues(Report* report) {
   for (ReportTest& test : report->tests) test.log10_p = test.log10_e = test.log10_p_adjusted = 0;
+  for (ReportRegion& region : report->regions) region.log10_p = region.log10_p_adjusted = 0;
+  for (ReportWeighted& test : report->weighted) test.log10_p = test.log10_p_adjusted = 0;
   CM_RETURN_IF_ERROR(ValidateReport(*report));
-  std::map<uint64_t, std::vector<ReportTest*>> accounts;
   for (ReportTest& test : report->tests) {
     test.log10_p = Log10P(test.count, report->mark);
     test.log10_e = Log10E(test.count, report->mark);
-    if (test.kind == TestKind::kAccount) {
-      accounts[test.record].push_back(&test);
-    } else {
-      test.log10_p_adjusted = std::min(0.0, test.log10_p + Log10Families(report->ledger, test.pooled()));
-    }
   }
-  std::vector<double> log10_p;
-  for (const auto& [record, tests] : accounts) {
-    log10_p.clear();
-    for (const ReportTest* test : tests) log10_p.push_back(test->log10_p);
-    const std::vector<double> holm = HolmAdjust(log10_p, report->ledger.candidates);
-    const double log10_m = Log10Families(report->ledger, record == 0);
-    for (size_t i = 0; i < tests.size(); ++i) tests[i]->log10_p_adjusted = std::min(0.0, holm[i] + log10_m);
+  Adjust(report->tests, report->ledger, 0, [](const ReportTest& test) { return std::tuple(test.record, test.reading); });
+  DeriveRegions(report);
+  for (ReportWeighted& test : report->weighted) {
+    test.log10_p = ChernoffLog10P(test.lambda, test.log_mgf, test.sum);
   }
+  Adjust(report->weighted, report->ledger, std::log10(static_cast<double>(std::max<uint64_t>(report->ledger.weighted, 1))),
+         [](const ReportWeighted& test) { return std::tuple(test.record, test.reading, std::string_view(test.model_sha256), std::string_view(test.rule)); });
   report->verdict = VerdictOf(*report);
   return absl::OkStatus();
 }

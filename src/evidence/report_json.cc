@@ -47,19 +47,52 @@ nlohmann::json ParametersJson(const Report& report) {
 nlohmann::json LedgerJson(const TestLedger& ledger) {
   return {{"records", ledger.records},       {"keys", ledger.keys},       {"channels", ledger.channels},
           {"candidates", ledger.candidates}, {"schemes", ledger.schemes}, {"views", ledger.views},
-          {"regions", ledger.regions},       {"tokenizers", ledger.tokenizers}, {"questions", ledger.questions},
+          {"tokenizers", ledger.tokenizers}, {"questions", ledger.questions}, {"regions", ledger.regions},
+          {"weighted", ledger.weighted},
           {"total", DecimalOf(ledger.Total())}};
 }
 
 nlohmann::json TestJson(const ReportTest& test) {
   return {{"record", test.record},
           {"subject", test.subject},
+          {"reading", test.reading},
           {"kind", std::string(KindName(test.kind))},
           {"name", test.name},
           {"scored", test.count.scored},
           {"statistic", DecimalOf(test.count.statistic)},
           {"log10_p", test.log10_p},
           {"log10_e", test.log10_e},
+          {"log10_p_adjusted", test.log10_p_adjusted}};
+}
+
+nlohmann::json RegionJson(const ReportRegion& region) {
+  return {{"record", region.record},
+          {"subject", region.subject},
+          {"reading", region.reading},
+          {"name", region.name},
+          {"begin", region.begin},
+          {"end", region.end},
+          {"scored", region.count.scored},
+          {"statistic", DecimalOf(region.count.statistic)},
+          {"tries", DecimalOf(region.tries)},
+          {"log10_p", region.log10_p},
+          {"log10_p_adjusted", region.log10_p_adjusted}};
+}
+
+nlohmann::json WeightedJson(const ReportWeighted& test) {
+  return {{"record", test.record},
+          {"subject", test.subject},
+          {"reading", test.reading},
+          {"kind", std::string(KindName(test.kind))},
+          {"name", test.name},
+          {"scored", test.scored},
+          {"model_sha256", test.model_sha256},
+          {"rule", test.rule},
+          {"lambda", test.lambda},
+          {"sum", DecimalOf(test.sum)},
+          {"log_mgf", test.log_mgf},
+          {"display_log10_p", test.display_log10_p},
+          {"log10_p", test.log10_p},
           {"log10_p_adjusted", test.log10_p_adjusted}};
 }
 
@@ -109,13 +142,29 @@ void ReadLedger(const nlohmann::json& value, TestLedger* ledger, absl::Status* s
   object.Get("candidates", &ledger->candidates);
   object.Get("schemes", &ledger->schemes);
   object.Get("views", &ledger->views);
-  object.Get("regions", &ledger->regions);
   object.Get("tokenizers", &ledger->tokenizers);
   object.Get("questions", &ledger->questions);
+  object.Get("regions", &ledger->regions);
+  object.Get("weighted", &ledger->weighted);
   std::string total;
   object.Get("total", &total);
   object.Finish();
   if (status->ok() && total != DecimalOf(ledger->Total())) *status = AsError("ledger.total", "not the number of tests that the factors give");
+}
+
+void SetKind(const std::string& name, const std::string& at, TestKind* kind, absl::Status* status) {
+  if (!status->ok()) return;
+  if (name == "channel") {
+    *kind = TestKind::kChannel;
+  } else if (name == "account") {
+    *kind = TestKind::kAccount;
+  } else {
+    *status = AsError(at + ".kind", "channel or account is expected");
+  }
+}
+
+void SetDecimal(const std::string& digits, const std::string& member, Statistic* value, absl::Status* status) {
+  if (status->ok() && !ParseDecimal(digits, value)) *status = AsError(member, "decimal digits are expected");
 }
 
 void ReadTest(const nlohmann::json& value, const std::string& at, ReportTest* test, absl::Status* status) {
@@ -124,6 +173,7 @@ void ReadTest(const nlohmann::json& value, const std::string& at, ReportTest* te
   std::string statistic;
   object.Get("record", &test->record);
   object.Get("subject", &test->subject);
+  object.Get("reading", &test->reading);
   object.Get("kind", &kind);
   object.Get("name", &test->name);
   object.Get("scored", &test->count.scored);
@@ -132,16 +182,58 @@ void ReadTest(const nlohmann::json& value, const std::string& at, ReportTest* te
   object.Get("log10_e", &test->log10_e);
   object.Get("log10_p_adjusted", &test->log10_p_adjusted);
   object.Finish();
-  if (!status->ok()) return;
-  if (kind == "channel") {
-    test->kind = TestKind::kChannel;
-  } else if (kind == "account") {
-    test->kind = TestKind::kAccount;
-  } else {
-    *status = AsError(at + ".kind", "channel or account is expected");
-    return;
-  }
-  if (!ParseDecimal(statistic, &test->count.statistic)) *status = AsError(at + ".statistic", "decimal digits are expected");
+  SetKind(kind, at, &test->kind, status);
+  SetDecimal(statistic, at + ".statistic", &test->count.statistic, status);
+}
+
+void ReadRegion(const nlohmann::json& value, const std::string& at, ReportRegion* region, absl::Status* status) {
+  JsonObject object(value, at, status);
+  std::string statistic;
+  std::string tries;
+  object.Get("record", &region->record);
+  object.Get("subject", &region->subject);
+  object.Get("reading", &region->reading);
+  object.Get("name", &region->name);
+  object.Get("begin", &region->begin);
+  object.Get("end", &region->end);
+  object.Get("scored", &region->count.scored);
+  object.Get("statistic", &statistic);
+  object.Get("tries", &tries);
+  object.Get("log10_p", &region->log10_p);
+  object.Get("log10_p_adjusted", &region->log10_p_adjusted);
+  object.Finish();
+  SetDecimal(statistic, at + ".statistic", &region->count.statistic, status);
+  SetDecimal(tries, at + ".tries", &region->tries, status);
+}
+
+void ReadWeighted(const nlohmann::json& value, const std::string& at, ReportWeighted* test, absl::Status* status) {
+  JsonObject object(value, at, status);
+  std::string kind;
+  std::string sum;
+  object.Get("record", &test->record);
+  object.Get("subject", &test->subject);
+  object.Get("reading", &test->reading);
+  object.Get("kind", &kind);
+  object.Get("name", &test->name);
+  object.Get("scored", &test->scored);
+  object.Get("model_sha256", &test->model_sha256);
+  object.Get("rule", &test->rule);
+  object.Get("lambda", &test->lambda);
+  object.Get("sum", &sum);
+  object.Get("log_mgf", &test->log_mgf);
+  object.Get("display_log10_p", &test->display_log10_p);
+  object.Get("log10_p", &test->log10_p);
+  object.Get("log10_p_adjusted", &test->log10_p_adjusted);
+  object.Finish();
+  SetKind(kind, at, &test->kind, status);
+  SetDecimal(sum, at + ".sum", &test->sum, status);
+}
+
+void ReadReading(const nlohmann::json& value, const std::string& at, ReportReading* reading, absl::Status* status) {
+  JsonObject object(value, at, status);
+  object.Get("view", &reading->view);
+  object.Get("tokenizer_sha256", &reading->tokenizer_sha256);
+  object.Finish();
 }
 
 void ReadInput(const nlohmann::json& value, const std::string& at, ReportInput* input, absl::Status* status) {
@@ -192,6 +284,12 @@ std::string ReportPayload(const Report& report) {
   }
   nlohmann::json tests = nlohmann::json::array();
   for (const ReportTest& test : report.tests) tests.push_back(TestJson(test));
+  nlohmann::json regions = nlohmann::json::array();
+  for (const ReportRegion& region : report.regions) regions.push_back(RegionJson(region));
+  nlohmann::json weighted = nlohmann::json::array();
+  for (const ReportWeighted& test : report.weighted) weighted.push_back(WeightedJson(test));
+  nlohmann::json readings = nlohmann::json::array();
+  for (const ReportReading& reading : report.readings) readings.push_back({{"view", reading.view}, {"tokenizer_sha256", reading.tokenizer_sha256}});
   return CanonicalJson({{"schema_version", kReportSchemaVersion},
                         {"tool", report.tool},
                         {"version", report.version},
@@ -201,12 +299,14 @@ std::string ReportPayload(const Report& report) {
                         {"epoch", report.epoch},
                         {"epoch_record", report.epoch_record},
                         {"parameters", ParametersJson(report)},
-                        {"tokenizer_sha256", report.tokenizer_sha256},
+                        {"readings", std::move(readings)},
                         {"commitments", std::move(commitments)},
                         {"commitments_published", report.commitments_published},
                         {"inputs", std::move(inputs)},
                         {"coverage_floor", report.coverage_floor},
                         {"tests", std::move(tests)},
+                        {"regions", std::move(regions)},
+                        {"weighted", std::move(weighted)},
                         {"ledger", LedgerJson(report.ledger)},
                         {"alpha", report.alpha},
                         {"verdict", std::string(VerdictName(report.verdict))},
@@ -238,12 +338,14 @@ absl::StatusOr<Report> ParseReportPayload(std::string_view payload) {
   object.Get("epoch", &report.epoch);
   object.Get("epoch_record", &report.epoch_record);
   ReadParameters(object.Object("parameters"), &report, &status);
-  object.Get("tokenizer_sha256", &report.tokenizer_sha256);
+  ReadList(object.Array("readings"), "readings", ReadReading, &report.readings, &status);
   ReadList(object.Array("commitments"), "commitments", ReadCommitment, &report.commitments, &status);
   object.Get("commitments_published", &report.commitments_published);
   ReadList(object.Array("inputs"), "inputs", ReadInput, &report.inputs, &status);
   object.Get("coverage_floor", &report.coverage_floor);
   ReadList(object.Array("tests"), "tests", ReadTest, &report.tests, &status);
+  ReadList(object.Array("regions"), "regions", ReadRegion, &report.regions, &status);
+  ReadList(object.Array("weighted"), "weighted", ReadWeighted, &report.weighted, &status);
   ReadLedger(object.Object("ledger"), &report.ledger, &status);
   object.Get("alpha", &report.alpha);
   object.Get("verdict", &verdict);

@@ -1,4 +1,6 @@
 // Signing and opening: the report inside its envelope.
+#include <algorithm>
+
 #include "countermark/evidence/dsse.h"
 #include "countermark/evidence/report.h"
 #include "countermark/keys/epoch.h"
@@ -27,8 +29,13 @@ absl::Status CheckAgainstRecord(const Report& report) {
   std::vector<uint32_t> weights;
   for (const ChannelSpec& channel : record->channels) weights.push_back(channel.weight);
   if (weights != report.weights) return differs("parameters.weights");
-  if (!report.tokenizer_sha256.empty() && record->tokenizer_sha256 != report.tokenizer_sha256) return differs("tokenizer_sha256");
+  // Token ids say nothing of a tokenizer; of the readings of a text, one must be by the tokenizer that the mark was made over.
+  const auto recorded = [&](const ReportReading& reading) { return reading.tokenizer_sha256.empty() || reading.tokenizer_sha256 == record->tokenizer_sha256; };
+  if (std::none_of(report.readings.begin(), report.readings.end(), recorded)) return differs("readings");
   for (const ReportTest& test : report.tests) {
+    if (test.kind == TestKind::kChannel && record->ChannelIndex(test.name) < 0) return differs(Cat("channel '", test.name, "'"));
+  }
+  for (const ReportWeighted& test : report.weighted) {
     if (test.kind == TestKind::kChannel && record->ChannelIndex(test.name) < 0) return differs(Cat("channel '", test.name, "'"));
   }
   return absl::OkStatus();

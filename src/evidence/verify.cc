@@ -26,30 +26,56 @@ std::string Decimal(double value, const char* format = "%.6g") {
   return buffer;
 }
 
-// Within 1e-9, of the value where it is above 1: what two correct implementations of a logarithm of a tail may differ by.
-bool Agree(double a, double b) { return std::fabs(a - b) <= 1e-9 * std::max(1.0, std::fabs(b)); }
+// Within 1e-9, of the value (or of the terms it is the difference of) where it is above 1: what two correct implementations of a logarithm of a tail may differ by.
+bool Agree(double a, double b, double terms = 0) { return std::fabs(a - b) <= 1e-9 * std::max({1.0, std::fabs(b), terms}); }
 
-std::string NameOf(const ReportTest& test) {
-  return Cat(test.pooled() ? std::string("pooled") : Cat("record ", test.record), ", ", test.kind == TestKind::kChannel ? "channel" : "account", " '", test.name, "'");
+template <typename T>
+std::string NameOf(const T& test, std::string_view kind) {
+  return Cat(test.record == 0 ? std::string("pooled") : Cat("record ", test.record), ", reading ", test.reading, ", ", kind, " '", test.name, "'");
 }
+std::string NameOf(const ReportTest& test) { return NameOf(test, test.kind == TestKind::kChannel ? "channel" : "account"); }
+std::string NameOf(const ReportWeighted& test) { return NameOf(test, test.kind == TestKind::kChannel ? "weighted, channel" : "weighted, account"); }
+std::string NameOf(const ReportRegion& region) { return NameOf(region, Cat("bytes ", region.begin, " to ", region.end, ", channel")); }
 
-// One of the three values of every test: how many agree, and the first that does not, said in full.
-void CompareValue(const Report& stated, const Report& derived, double ReportTest::*value, const char* what, const char* member, Verification* out) {
+// One value of everything in a list: how many agree, and the first that does not, said in full. `slack(item)`: how large the terms were that made it.
+template <typename T, typename Slack>
+void CompareValue(const std::vector<T>& stated, const std::vector<T>& derived, double T::*value, std::string_view what, std::string_view member, const Slack& slack,
+                  Verification* out) {
   size_t wrong = 0;
   std::string first;
-  for (size_t i = 0; i < stated.tests.size(); ++i) {
-    const double is = stated.tests[i].*value;
-    const double should = derived.tests[i].*value;
-    if (Agree(is, should)) continue;
+  for (size_t i = 0; i < stated.size(); ++i) {
+    const double is = stated[i].*value;
+    const double should = derived[i].*value;
+    if (Agree(is, should, slack(derived[i]))) continue;
     if (wrong++ == 0) {
-      first = Cat(NameOf(stated.tests[i]), ": ", member, " is stated as ", Decimal(is, "%.12g"), ", but ", Decimal(should, "%.12g"), " follows from the counts");
+      first = Cat(NameOf(stated[i]), ": ", member, " is stated as ", Decimal(is, "%.12g"), ", but ", Decimal(should, "%.12g"), " follows from the counts");
     }
   }
   if (wrong > 0) {
-    out->failed.push_back(Cat(what, ": ", wrong, " of ", stated.tests.size(), " do not follow from the counts; first: ", first));
+    out->failed.push_back(Cat(what, ": ", wrong, " of ", stated.size(), " do not follow from the counts; first: ", first));
   } else {
-    out->checked.push_back(Cat(what, ": all ", stated.tests.size(), " follow from the counts"));
+    out->checked.push_back(Cat(what, ": all ", stated.size(), " follow from the counts"));
   }
+}
+
+void CheckRegions(const Report& report, const Report& derived, Verification* out) {
+  if (report.ledger.regions == 0) return;
+  const auto plain = [](const ReportRegion&) { return 0.0; };
+  for (size_t i = 0; i < report.regions.size(); ++i) {
+    if (report.regions[i].tries == derived.regions[i].tries) continue;
+    out->failed.push_back(Cat("passages: ", NameOf(report.regions[i]), ": tries is not the number of intervals that the two counts give"));
+    return;
+  }
+  CompareValue(report.regions, derived.regions, &ReportRegion::log10_p, "p-values of passages", "log10_p", plain, out);
+  CompareValue(report.regions, derived.regions, &ReportRegion::log10_p_adjusted, "corrections of passages for every interval that could have been tried", "log10_p_adjusted", plain, out);
+}
+
+void CheckWeighted(const Report& report, const Report& derived, Verification* out) {
+  if (report.weighted.empty()) return;
+  const auto terms = [](const ReportWeighted& test) { return std::fabs(test.log_mgf); };  // two large numbers may leave a small one
+  CompareValue(report.weighted, derived.weighted, &ReportWeighted::log10_p, "bounds of weighted tests", "log10_p", terms, out);
+  CompareValue(report.weighted, derived.weighted, &ReportWeighted::log10_p_adjusted, "corrections of weighted tests", "log10_p_adjusted", terms, out);
+  out->not_checked.push_back("weighted sums: 'sum' and 'log_mgf' are taken as stated; they follow from the text, the keys and the model whose SHA-256 is named");
 }
 
 void CheckValues(const Report& report, Verification* out) {
@@ -58,9 +84,12 @@ void CheckValues(const Report& report, Verification* out) {
     out->failed.push_back(Cat("the counts cannot be: ", MessageOf(status)));
     return;
   }
-  CompareValue(report, derived, &ReportTest::log10_p, "p-values", "log10_p", out);
-  CompareValue(report, derived, &ReportTest::log10_e, "e-values", "log10_e", out);
-  CompareValue(report, derived, &ReportTest::log10_p_adjusted, "corrections for the number of tests", "log10_p_adjusted", out);
+  const auto plain = [](const ReportTest&) { return 0.0; };
+  CompareValue(report.tests, derived.tests, &ReportTest::log10_p, "p-values", "log10_p", plain, out);
+  CompareValue(report.tests, derived.tests, &ReportTest::log10_e, "e-values", "log10_e", plain, out);
+  CompareValue(report.tests, derived.tests, &ReportTest::log10_p_adjusted, "corrections for the number of tests", "log10_p_adjusted", plain, out);
+  CheckRegions(report, derived, out);
+  CheckWeighted(report, derived, out);
   // From the derived values, and again from the stated ones: they differ by rounding at most, and a value that stands at alpha itself must not make a good report fail.
   if (report.verdict == derived.verdict || report.verdict == VerdictOf(report)) {
     out->checked.push_back(Cat("verdict: '", VerdictName(report.verdict), "' follows at alpha = ", Decimal(report.alpha)));
@@ -95,14 +124,24 @@ void CheckFiles(const Report& report, const VerifyMaterial& material, Verificati
     const bool named = std::any_of(report.inputs.begin(), report.inputs.end(), [&](const ReportInput& input) { return file.sha256 == input.sha256; });
     if (!named) out->failed.push_back(Cat("'", file.path, "' is not an input of this report: its SHA-256 is ", file.sha256));
   }
-  if (report.tokenizer_sha256.empty()) {
-    if (material.tokenizer) out->failed.push_back(Cat("'", material.tokenizer->path, "': the report names no tokenizer (token ids were tested)"));
-  } else if (!material.tokenizer) {
-    out->not_checked.push_back(Cat("tokenizer: no file was given (SHA-256 ", report.tokenizer_sha256, ")"));
-  } else if (material.tokenizer->sha256 == report.tokenizer_sha256) {
-    out->checked.push_back(Cat("tokenizer: '", material.tokenizer->path, "' is the one that was used"));
-  } else {
-    out->failed.push_back(Cat("tokenizer: '", material.tokenizer->path, "' has SHA-256 ", material.tokenizer->sha256, ", the report names ", report.tokenizer_sha256));
+  std::vector<std::string_view> used;  // each once, in the order of the readings
+  for (const ReportReading& reading : report.readings) {
+    if (!reading.tokenizer_sha256.empty() && std::find(used.begin(), used.end(), reading.tokenizer_sha256) == used.end()) used.push_back(reading.tokenizer_sha256);
+  }
+  for (const std::string_view sha256 : used) {
+    const auto given = std::find_if(material.tokenizers.begin(), material.tokenizers.end(), [&](const auto& file) { return file.sha256 == sha256; });
+    if (given != material.tokenizers.end()) {
+      out->checked.push_back(Cat("tokenizer: '", given->path, "' is ", used.size() == 1 ? "the one" : "one", " that was used"));
+    } else {
+      out->not_checked.push_back(Cat("tokenizer: no file with its SHA-256 (", sha256, ") was given"));
+    }
+  }
+  for (const VerifyMaterial::File& file : material.tokenizers) {
+    if (used.empty()) {
+      out->failed.push_back(Cat("'", file.path, "': the report names no tokenizer (token ids were tested)"));
+    } else if (std::find(used.begin(), used.end(), file.sha256) == used.end()) {
+      out->failed.push_back(Cat("tokenizer: '", file.path, "' has SHA-256 ", file.sha256, ", and is none that the report names"));
+    }
   }
 }
 
@@ -160,15 +199,15 @@ void SayCommitments(const Report& report, Verification* out) {
   bool covered = false;
   bool found = false;
   const double log10_alpha = std::log10(report.alpha);
-  for (const ReportTest* test : DecisiveTests(report)) {
-    if (test->log10_p_adjusted > log10_alpha) continue;
+  for (const Claim& claim : DecisiveClaims(report)) {
+    if (claim.log10_p_adjusted > log10_alpha) continue;
     found = true;
-    const bool channel = test->kind == TestKind::kChannel;
-    const std::string name = channel ? test->name : Cat("account:", test->name);
+    const bool channel = claim.kind == TestKind::kChannel;
+    const std::string name = channel ? std::string(claim.name) : Cat("account:", claim.name);
     if (name != "route" && committed.contains(name)) {  // the route key marks nothing
       covered = true;
     } else {
-      open.insert(Cat(channel ? "channel '" : "account '", test->name, "'"));
+      open.insert(Cat(channel ? "channel '" : "account '", claim.name, "'"));
     }
   }
   size_t said = 0;
@@ -187,7 +226,7 @@ void SayWeight(const Report& report, Verification* out) {
       "no weight yet: no third party's time stamp shows that the suspect existed before the keys were revealed, and whoever holds a key can make marked text");
   SayCommitments(report, out);
   double best = 1;
-  for (const ReportTest* test : DecisiveTests(report)) best = std::min(best, test->log10_p_adjusted);
+  for (const Claim& claim : DecisiveClaims(report)) best = std::min(best, claim.log10_p_adjusted);
   if (best <= 0) {
     const double published = std::log10(static_cast<double>(std::max<uint64_t>(1, report.commitments_published)));
     out->log10_p_after_grinding = std::min(0.0, best + kLog10Grinding + published);

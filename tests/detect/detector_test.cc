@@ -115,6 +115,8 @@ TEST(Detector, AVerdictIsCorrectedForEveryFamilyAndRecord) {
   constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
   EXPECT_EQ(Detector::Multiplier({.records = kMost, .questions = 2}, true), kMost);
   EXPECT_EQ(Detector::Multiplier({.records = 5, .questions = 0}, true), 5u);
+  // Every question pays for the others, and for its own tests alone.
+  EXPECT_EQ(Detector::Multiplier({.records = 5, .views = 2, .tokenizers = 3, .questions = 5, .regions = 1, .weighted = 7}, true), 150u);
   EXPECT_EQ(both.Judge(Result(-600, {0, 0, 0}), both.Ledger(0), 1e-6), RecordVerdict::kUncorrected);
 }
 

@@ -90,8 +90,11 @@ TEST(Bonferroni, AddsDecades) {
 
 TEST(TestLedger, MultipliesEveryFactor) {
   EXPECT_EQ(TestLedger{}.Total(), 1u);
-  EXPECT_EQ((TestLedger{.records = 2, .keys = 3, .channels = 2, .candidates = 5, .schemes = 11, .views = 13, .regions = 17, .tokenizers = 19}.Total()),
-            2u * 3 * 7 * 11 * 13 * 17 * 19);
+  EXPECT_EQ((TestLedger{.records = 2, .keys = 3, .channels = 2, .candidates = 5, .schemes = 11, .views = 13, .tokenizers = 19}.Total()),
+            2u * 3 * 7 * 11 * 13 * 19);
+  // A search for passages is one test of a record's channel; weighted tests are as many again of all subjects.
+  EXPECT_EQ((TestLedger{.records = 2, .keys = 3, .channels = 2, .candidates = 5, .views = 13, .regions = 1}.Total()), 3u * 13 * (2 * 7 + 2 * 2));
+  EXPECT_EQ((TestLedger{.records = 2, .keys = 3, .channels = 2, .candidates = 5, .views = 13, .weighted = 2}.Total()), 3u * 13 * 2 * 7 * 3);
 }
 
 // Two questions are not twice the tests: the pool is one more subject beside the records.
@@ -104,6 +107,12 @@ TEST(TestLedger, CountsThePoolAsOneMoreSubject) {
   EXPECT_EQ(TestLedger::QuestionsOf(1), 1u);
   EXPECT_EQ(TestLedger::QuestionsOf(2), 2u);
   EXPECT_EQ(TestLedger::QuestionsOf(0), 2u);
+  // Passages are one question more, and weights ask the others again. A single record has no pool, however many questions are asked of it.
+  EXPECT_EQ(TestLedger::QuestionsOf(1, true), 2u);
+  EXPECT_EQ(TestLedger::QuestionsOf(7, true), 3u);
+  EXPECT_EQ(TestLedger::QuestionsOf(1, true, true), 3u);
+  EXPECT_EQ(TestLedger::QuestionsOf(7, true, true), 5u);
+  EXPECT_EQ((TestLedger{.records = 1, .questions = 3}.Total()), 1u);
 }
 
 TEST(TestLedger, CountsAnUnknownFactorAsOne) {
@@ -115,10 +124,12 @@ TEST(TestLedger, CountsAnUnknownFactorAsOne) {
 TEST(TestLedger, Saturates) {
   EXPECT_EQ((TestLedger{.records = kMost}.Total()), kMost);
   EXPECT_EQ((TestLedger{.records = kMost, .keys = 2}.Total()), kMost);
-  EXPECT_EQ((TestLedger{.records = uint64_t{1} << 32, .regions = uint64_t{1} << 32}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = uint64_t{1} << 32, .keys = uint64_t{1} << 32}.Total()), kMost);
   EXPECT_EQ((TestLedger{.channels = kMost, .candidates = 1}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.weighted = kMost}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = 2, .regions = kMost}.Total()), kMost);
   // 2⁶⁴ − 1 itself, without saturation.
-  EXPECT_EQ((TestLedger{.records = (uint64_t{1} << 32) - 1, .regions = (uint64_t{1} << 32) + 1}.Total()), kMost);
+  EXPECT_EQ((TestLedger{.records = (uint64_t{1} << 32) - 1, .keys = (uint64_t{1} << 32) + 1}.Total()), kMost);
 }
 
 }  // namespace

@@ -83,7 +83,41 @@ std::vector<Bundle> Bundles() {
   out.push_back({"alpha", Doctored(gumbel, [](Report* r) { r->alpha = 1e-300; }), "inconsistent"});
   out.push_back({"record", Doctored(gumbel, [](Report* r) { r->epoch = "2026-10"; }), "inconsistent"});
   out.push_back({"weights", Doctored(gumbel, [](Report* r) { r->weights = {65536}; }), "inconsistent"});
-  out.push_back({"schema", Resigned([](auto* j) { (*j)["schema_version"] = 2; }), "refused"});
+  const auto full = [&](const char* name, Scheme scheme, const char* expected, const std::function<void(Report*)>& change) {
+    Report report = evidence_test::FullReport(scheme);
+    EXPECT_TRUE(DeriveValues(&report).ok());
+    change(&report);
+    out.push_back({std::string("full, ") + name + " " + std::string(SchemeName(scheme)), Seal(ReportPayload(report)), expected});
+  };
+  for (const Scheme scheme : schemes) {
+    full("good", scheme, "verified", [](Report*) {});
+    full("passage's p", scheme, "inconsistent", [](Report* r) { r->regions[0].log10_p -= 1e-7; });
+    full("passage's correction", scheme, "inconsistent", [](Report* r) { r->regions[1].log10_p_adjusted -= 1e-7; });
+    full("bound", scheme, "inconsistent", [](Report* r) { r->weighted[1].log10_p -= 1e-6; });
+  }
+  full("tries", gumbel, "inconsistent", [](Report* r) { r->regions[0].tries -= 1; });
+  full("weighted sum", gumbel, "inconsistent", [](Report* r) { r->weighted[1].sum += Statistic{1} << 33; });
+  full("weighted correction", gumbel, "inconsistent", [](Report* r) { r->weighted[2].log10_p_adjusted -= 3; });
+  full("display", gumbel, "verified", [](Report* r) { r->weighted[2].display_log10_p = -300; });  // nothing hangs on it
+  // Passages looked for and not counted among the questions, or as a search more; a reading that was tried and is not said.
+  full("passages unasked", gumbel, "refused", [](Report* r) { r->ledger.questions = 4; });
+  full("two searches", gumbel, "inconsistent", [](Report* r) { r->ledger.regions = 2; });
+  full("two weights", gumbel, "inconsistent", [](Report* r) { r->ledger.weighted = 2; });
+  full("a reading less", gumbel, "refused", [](Report* r) { r->readings.pop_back(); });
+  full("readings halved", gumbel, "inconsistent", [](Report* r) { r->readings.resize(2); r->ledger.tokenizers = 1; });
+  full("no such reading", gumbel, "refused", [](Report* r) { r->tests[0].reading = 9; });
+  full("none by the epoch's tokenizer", gumbel, "inconsistent", [](Report* r) {
+    r->readings[0].tokenizer_sha256 = r->readings[1].tokenizer_sha256 = evidence_test::Hex("a third");
+  });
+  full("passage of an unlisted test", gumbel, "refused", [](Report* r) { r->regions[1].reading = 2; });
+  full("passage of more pairs than searched", gumbel, "refused", [](Report* r) { r->regions[0].count.scored = 301; });
+  full("no evidence but by weights", gumbel, "verified", [](Report* r) {
+    for (ReportTest& test : r->tests) test.count = evidence_test::SampleCount(Scheme::kGumbel, test.count.scored, false);
+    r->regions.clear();
+    EXPECT_TRUE(DeriveValues(r).ok());
+    EXPECT_EQ(r->verdict, Verdict::kEvidence);
+  });
+  out.push_back({"schema", Resigned([](auto* j) { (*j)["schema_version"] = 1; }), "refused"});
   out.push_back({"unknown member", Resigned([](auto* j) { (*j)["extra"] = 2; }), "refused"});
   out.push_back({"unknown test member", Resigned([](auto* j) { (*j)["tests"][0]["extra"] = 2; }), "refused"});
   out.push_back({"one question", Resigned([](auto* j) { (*j)["ledger"]["questions"] = 1; (*j)["ledger"]["total"] = "3003"; }), "refused"});

@@ -25,10 +25,11 @@ std::string Message(const absl::Status& status) { return std::string(status.mess
 
 constexpr Scheme kSchemes[] = {Scheme::kPartition, Scheme::kTournament, Scheme::kGumbel};
 
-TEST(DeriveValues, RuleOneByHand) {
+TEST(DeriveValues, RuleTwoByHand) {
   for (const Scheme scheme : kSchemes) {
     Report report = SampleReport(scheme);
     report.ledger.views = 2;
+    report.readings.push_back({"cleaned", report.readings[0].tokenizer_sha256});
     ASSERT_TRUE(DeriveValues(&report).ok());
     for (const ReportTest& test : report.tests) {
       EXPECT_EQ(test.log10_p, Log10P(test.count, report.mark));
@@ -76,8 +77,8 @@ TEST(DeriveValues, UnknownNumberOfRecordsAndHugeLedgers) {
   ASSERT_TRUE(DeriveValues(&report).ok());
   EXPECT_NEAR(report.tests[4].log10_p_adjusted, report.tests[4].log10_p + std::log10(4.0), 1e-12);
   EXPECT_THAT(ReportPayload(report), HasSubstr("\"uncorrected\":true"));
-  // A product beyond 64 bits is not cut off: 2^50 regions and 2^50 records correct by 30.1 decades, two families and two questions by 0.6.
-  report.ledger.records = report.ledger.regions = uint64_t{1} << 50;
+  // A product beyond 64 bits is not cut off: 2^50 keys and 2^50 records correct by 30.1 decades, two families and two questions by 0.6.
+  report.ledger.records = report.ledger.keys = uint64_t{1} << 50;
   ASSERT_TRUE(DeriveValues(&report).ok());
   EXPECT_NEAR(report.tests[4].log10_p_adjusted, std::min(0.0, report.tests[4].log10_p + 102 * std::log10(2.0)), 1e-9);
 }
@@ -129,6 +130,143 @@ TEST(ValidateReport, TheLedgerCoversTheRecordsMet) {
   EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("inputs[1].records"));
   report.ledger.records = 0;  // not known, and the report says so
   EXPECT_EQ(Message(ValidateReport(report)), "");
+}
+
+// Everything a report may hold, by hand: five questions, four readings, a channel and the accounts make m = 40; a single record pays for three records.
+TEST(DeriveValues, ReadingsPassagesAndWeightsByHand) {
+  for (const Scheme scheme : kSchemes) {
+    Report report = evidence_test::FullReport(scheme);
+    ASSERT_TRUE(DeriveValues(&report).ok());
+    const double m = std::log10(40.0), of_record = std::log10(120.0);
+    EXPECT_NEAR(report.tests[0].log10_p_adjusted, report.tests[0].log10_p + m, 1e-12);
+    EXPECT_NEAR(report.tests[6].log10_p_adjusted, report.tests[6].log10_p + of_record, 1e-12);
+    // Holm's families do not mix readings: the second reading's one account is its family's smallest, and pays for 1,000 candidates.
+    EXPECT_NEAR(report.tests[7].log10_p_adjusted, report.tests[7].log10_p + of_record + 3, 1e-12);
+    // A passage of 100 of the record's 300 pairs: scale 6, step 4; 9 scales, two kinds; lengths 64, 68 … 124 at multiples of 4.
+    uint64_t coarse = 0, fine = 0;
+    for (uint64_t length = 64; length < 128; ++length) {
+      if (length % 4 == 0) coarse += (300 - length) / 4 + 1;
+      if (length % 4 != 0) fine += 300 - length + 1;
+    }
+    EXPECT_TRUE(report.regions[0].tries == 9 * 2 * coarse);
+    EXPECT_NEAR(report.regions[0].log10_p_adjusted, std::min(0.0, report.regions[0].log10_p + of_record + std::log10(18.0 * static_cast<double>(coarse))), 1e-9);
+    EXPECT_EQ(report.regions[0].log10_p, Log10P(report.regions[0].count, report.mark));
+    // 95 is no multiple of 4. The reading's own test, of 310 pairs, is what was searched.
+    fine = 0;
+    for (uint64_t length = 64; length < 128; ++length) fine += length % 4 != 0 ? 310 - length + 1 : 0;
+    EXPECT_TRUE(report.regions[1].tries == 9 * 2 * fine);
+    // (60 − 70)/ln 10, pooled; (60 − 100)/ln 10 of a record; above 1 is 1.
+    EXPECT_NEAR(report.weighted[0].log10_p, -10 / std::log(10.0), 1e-9);
+    EXPECT_NEAR(report.weighted[0].log10_p_adjusted, -10 / std::log(10.0) + m, 1e-9);
+    EXPECT_NEAR(report.weighted[1].log10_p_adjusted, -40 / std::log(10.0) + of_record, 1e-9);
+    EXPECT_NEAR(report.weighted[2].log10_p_adjusted, -41 / std::log(10.0) + of_record + 3, 1e-9);
+    EXPECT_EQ(report.weighted[3].log10_p, 0);
+    // Two models or rules: every weighted value pays for both, and nothing else does.
+    const double before = report.tests[0].log10_p_adjusted;
+    report.ledger.weighted = 2;
+    ASSERT_TRUE(DeriveValues(&report).ok());
+    EXPECT_NEAR(report.weighted[1].log10_p_adjusted, -40 / std::log(10.0) + of_record + std::log10(2.0), 1e-9);
+    EXPECT_EQ(report.tests[0].log10_p_adjusted, before);
+  }
+}
+
+// Each kind of claim makes a verdict alone, and where records are not counted only what is pooled does.
+TEST(DeriveValues, PassagesAndWeightsMakeVerdicts) {
+  Report clean = evidence_test::FullReport();
+  for (ReportTest& test : clean.tests) test.count = evidence_test::SampleCount(Scheme::kGumbel, test.count.scored, false);
+  for (ReportWeighted& test : clean.weighted) test.sum = 0;
+  std::vector<ReportRegion> regions;
+  regions.swap(clean.regions);
+  ASSERT_TRUE(DeriveValues(&clean).ok());
+  EXPECT_EQ(clean.verdict, Verdict::kNoEvidence);
+  Report passage = clean;
+  passage.regions = regions;
+  passage.regions[0].count = evidence_test::SampleCount(Scheme::kGumbel, 160, true);
+  passage.regions.resize(1);
+  ASSERT_TRUE(DeriveValues(&passage).ok());
+  EXPECT_EQ(passage.verdict, Verdict::kEvidence);
+  passage.ledger.records = 0;
+  ASSERT_TRUE(DeriveValues(&passage).ok());
+  EXPECT_EQ(passage.verdict, Verdict::kNoEvidence);
+  Report weights = clean;
+  weights.weighted[1].sum = Statistic{100} << 33;
+  ASSERT_TRUE(DeriveValues(&weights).ok());
+  EXPECT_EQ(weights.verdict, Verdict::kEvidence);
+  weights.ledger.records = 0;
+  ASSERT_TRUE(DeriveValues(&weights).ok());
+  EXPECT_EQ(weights.verdict, Verdict::kNoEvidence);
+  weights.weighted[0].sum = Statistic{100} << 33;
+  ASSERT_TRUE(DeriveValues(&weights).ok());
+  EXPECT_EQ(weights.verdict, Verdict::kEvidence);
+}
+
+TEST(ValidateReport, NamesWhatIsWrongInReadingsPassagesAndWeights) {
+  const std::pair<std::function<void(Report*)>, const char*> cases[] = {
+      {[](Report* r) { r->readings.pop_back(); }, "readings: as many as the ledger's views times its tokenizers"},
+      {[](Report* r) { r->readings.clear(); }, "readings: at least one"},
+      {[](Report* r) { r->readings[1] = r->readings[0]; }, "readings[1]: the same reading twice"},
+      {[](Report* r) { r->readings[1].view = "clean"; }, "readings[1].view"},
+      {[](Report* r) { r->readings[1].tokenizer_sha256 = "ab"; }, "readings[1].tokenizer_sha256"},
+      {[](Report* r) { r->readings[2].tokenizer_sha256 = ""; }, "readings[2]: token ids have one reading"},
+      {[](Report* r) { r->tests[0].reading = 4; }, "tests[0].reading"},
+      {[](Report* r) { r->tests[7].reading = r->tests[7].record = 0; r->tests[7].subject = ""; }, "tests[7]: the same test twice ('org-1')"},
+      {[](Report* r) { r->ledger.regions = 0; r->ledger.questions = 4; }, "ledger.regions"},
+      {[](Report* r) { r->ledger.weighted = 0; r->ledger.questions = 3; }, "ledger.weighted"},
+      {[](Report* r) { r->ledger.questions = 4; }, "ledger.questions"},
+      {[](Report* r) { r->regions[0].record = 0; r->regions[0].subject = ""; }, "regions[0].record"},
+      {[](Report* r) { r->regions[0].reading = 2; }, "regions[0]: the test of its record, reading and channel is not listed"},
+      {[](Report* r) { r->regions[1].name = "org-1"; }, "regions[1]: the test of its record"},
+      {[](Report* r) { r->regions[0].end = r->regions[0].begin; }, "regions[0]: begin below end"},
+      {[](Report* r) { r->regions[0].count = {}; }, "regions[0]: a part of the record's own count"},
+      {[](Report* r) { r->regions[0].count.scored = 301; }, "regions[0]: a part of the record's own count"},
+      {[](Report* r) { r->regions[0].count.statistic = r->tests[4].count.statistic + 1; }, "regions[0]: a part of the record's own count"},
+      {[](Report* r) { r->regions[1] = r->regions[0]; }, "regions[1]: the same region twice"},
+      {[](Report* r) { r->weighted[1].model_sha256 = "model"; }, "weighted[1].model_sha256"},
+      {[](Report* r) { r->weighted[1].rule = ""; }, "weighted[1].rule"},
+      {[](Report* r) { r->weighted[1].rule = "other"; }, "more weights of one subject than the ledger counts"},
+      {[](Report* r) { r->weighted[1].lambda = 0; }, "weighted[1].lambda"},
+      {[](Report* r) { r->weighted[1].lambda = std::numeric_limits<double>::infinity(); }, "weighted[1]: a value that is not a finite number"},
+      {[](Report* r) { r->weighted[1].log_mgf = -1; }, "weighted[1].log_mgf"},
+      {[](Report* r) { r->weighted[1].scored = 0; }, "weighted[1]: a sum of no pairs"},
+      {[](Report* r) { r->weighted[3].name = "org-1"; }, "weighted[3]: the same test twice"},
+      {[](Report* r) { r->weighted[0].display_log10_p = 1; }, "weighted[0]: a probability above 1"},
+      {[](Report* r) { for (int i = 1; i < 4; ++i) r->weighted[i].record = 7; }, "more records than the ledger counts"},
+  };
+  ASSERT_EQ(Message(ValidateReport(evidence_test::FullReport())), "");
+  for (const auto& [change, message] : cases) {
+    Report report = evidence_test::FullReport();
+    change(&report);
+    EXPECT_THAT(Message(ValidateReport(report)), HasSubstr(message));
+  }
+  // A single record's weighted test is its pool's too.
+  Report single = evidence_test::FullReport();
+  single.inputs[0].records = single.ledger.records = 1;
+  single.ledger.questions = 3;
+  single.tests.resize(0);
+  single.regions.clear();
+  single.weighted.resize(2);
+  EXPECT_THAT(Message(ValidateReport(single)), HasSubstr("weighted[1]: where ledger.records is 1"));
+  single.weighted[1].sum = single.weighted[0].sum;
+  EXPECT_EQ(Message(ValidateReport(single)), "");
+}
+
+TEST(Report, SurvivesItsPayloadInFull) {
+  Report report = evidence_test::FullReport();
+  ASSERT_TRUE(DeriveValues(&report).ok());
+  const std::string payload = ReportPayload(report);
+  const auto parsed = ParseReportPayload(payload);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(ReportPayload(*parsed), payload);
+  ASSERT_EQ(parsed->regions.size(), 2u);
+  ASSERT_EQ(parsed->weighted.size(), 4u);
+  ASSERT_EQ(parsed->readings.size(), 4u);
+  EXPECT_EQ(parsed->readings[3].view, "cleaned");
+  EXPECT_EQ(parsed->tests[6].reading, 1u);
+  EXPECT_TRUE(parsed->regions[1].tries == report.regions[1].tries);
+  EXPECT_EQ(parsed->regions[1].end, 380u);
+  EXPECT_TRUE(parsed->weighted[2].sum == report.weighted[2].sum);
+  EXPECT_EQ(parsed->weighted[2].lambda, report.weighted[2].lambda);
+  EXPECT_EQ(parsed->weighted[2].rule, "entropy");
 }
 
 TEST(Report, SurvivesItsPayload) {
@@ -215,7 +353,7 @@ TEST(ParseReportPayload, StrictAboutItsMembers) {
     return Message(ParseReportPayload(CanonicalJson(altered)).status());
   };
   const std::pair<std::function<void(nlohmann::json*)>, const char*> cases[] = {
-      {[](auto* j) { (*j)["schema_version"] = 2; }, "this build reads version 1, not 2"},
+      {[](auto* j) { (*j)["schema_version"] = 1; }, "this build reads version 2, not 1"},
       {[](auto* j) { (*j)["schema_version"] = "1"; }, "report.schema_version"},
       {[](auto* j) { (*j)["extra"] = 1; }, "report.extra: unknown member"},
       {[](auto* j) { j->erase("alpha"); }, "report.alpha: missing"},
@@ -289,7 +427,7 @@ TEST(SignReport, RefusesWhatCannotBe) {
   EXPECT_THAT(fault([](Report* r) { r->tests[0].log10_e = std::numeric_limits<double>::quiet_NaN(); }), HasSubstr("tests[0]"));
   EXPECT_THAT(fault([](Report* r) { r->tests[0].log10_p = -std::numeric_limits<double>::infinity(); }), HasSubstr("tests[0]"));
   EXPECT_THAT(fault([](Report* r) { r->mark.window = 3; }), HasSubstr("parameters.window: not what the epoch record says"));
-  EXPECT_THAT(fault([](Report* r) { r->tokenizer_sha256 = std::string(64, '0'); }), HasSubstr("tokenizer_sha256"));
+  EXPECT_THAT(fault([](Report* r) { r->readings[0].tokenizer_sha256 = std::string(64, '0'); }), HasSubstr("readings"));
   EXPECT_THAT(fault([](Report* r) { r->tests[0].name = "other"; }), HasSubstr("channel 'other'"));
   EXPECT_THAT(fault([](Report* r) { r->epoch_record += " "; }), HasSubstr("canonical"));
   EXPECT_THAT(fault([](Report* r) { r->tool = ""; }), HasSubstr("tool"));

@@ -62,7 +62,7 @@ inline Report SampleReport(Scheme scheme = Scheme::kGumbel) {
   report.epoch_record = record.CanonicalJson();
   report.mark = record.mark;
   report.weights = {32768, 32768};
-  report.tokenizer_sha256 = record.tokenizer_sha256;
+  report.readings = {{"raw", record.tokenizer_sha256}};
   const Digest32 salt = Sha256(std::string_view("salt"));
   report.commitments = {{"base", HexEncode(CommitToKey(salt, Seed(100), report.epoch_record)), HexEncode(salt)}};
   report.commitments_published = 12;
@@ -88,6 +88,54 @@ inline Report SampleReport(Scheme scheme = Scheme::kGumbel) {
   return report;
 }
 
+// Two views by two tokenizers, passages and weights beside.
+inline Report FullReport(Scheme scheme = Scheme::kGumbel) {
+  Report report = SampleReport(scheme);
+  const std::string own = report.readings[0].tokenizer_sha256, other = Hex("another tokenizer");
+  report.readings = {{"raw", own}, {"cleaned", own}, {"raw", other}, {"cleaned", other}};
+  ReportTest again = report.tests[4];
+  again.reading = 1;
+  again.count = SampleCount(scheme, 310, true);
+  report.tests.push_back(again);
+  again.kind = TestKind::kAccount;
+  again.name = "org-1";
+  report.tests.push_back(again);
+  const auto region = [&](uint64_t reading, uint64_t begin, uint64_t end, uint64_t scored) {
+    ReportRegion out;
+    out.record = 2;
+    out.subject = "b";
+    out.reading = reading;
+    out.name = "base";
+    out.begin = begin;
+    out.end = end;
+    out.count = SampleCount(scheme, scored, true);
+    report.regions.push_back(out);
+  };
+  region(0, 10, 400, 100);
+  region(1, 12, 380, 95);
+  const auto weighted = [&](uint64_t record, TestKind kind, const char* name, Statistic sum) {
+    ReportWeighted out;
+    out.record = record;
+    out.subject = record == 2 ? "b" : "";
+    out.kind = kind;
+    out.name = name;
+    out.scored = 250;
+    out.model_sha256 = Hex("model");
+    out.rule = "entropy";
+    out.lambda = 0x1p-33;
+    out.sum = sum << 33;
+    out.log_mgf = 60;
+    out.display_log10_p = -9;
+    report.weighted.push_back(out);
+  };
+  weighted(0, TestKind::kChannel, "base", 70);
+  weighted(2, TestKind::kChannel, "base", 100);
+  weighted(2, TestKind::kAccount, "org-1", 101);
+  weighted(2, TestKind::kAccount, "org-2", 50);
+  report.ledger = {.records = 3, .channels = 1, .candidates = 1000, .views = 2, .tokenizers = 2, .questions = 5, .regions = 1, .weighted = 1};
+  return report;
+}
+
 inline Report DerivedReport(Scheme scheme = Scheme::kGumbel) {
   Report report = SampleReport(scheme);
   EXPECT_TRUE(DeriveValues(&report).ok());
@@ -101,7 +149,7 @@ inline std::string ReadText(const std::string& path) {
   return out.str();
 }
 
-inline nlohmann::json Vectors() { return nlohmann::json::parse(ReadText(COUNTERMARK_TEST_VECTORS "/report-v1.json")); }
+inline nlohmann::json Vectors() { return nlohmann::json::parse(ReadText(COUNTERMARK_TEST_VECTORS "/report-v2.json")); }
 
 // A folder of the test's own, removed at its end.
 class Folder {

@@ -49,13 +49,13 @@ TEST(VerifyReport, AGoodOneHolds) {
 TEST(VerifyReport, DoctoredValuesAreInconsistent) {
   const std::pair<std::function<void(Report*)>, const char*> cases[] = {
       {[](Report* r) { r->tests[0].log10_p -= 1; }, "p-values: 1 of 6"},
-      {[](Report* r) { r->tests[2].log10_p -= 2e-9; }, "pooled, account 'org-2': log10_p is stated as"},
-      {[](Report* r) { r->tests[1].log10_e += 1e-6; }, "pooled, account 'org-1': log10_e is stated as"},
+      {[](Report* r) { r->tests[2].log10_p -= 2e-9; }, "pooled, reading 0, account 'org-2': log10_p is stated as"},
+      {[](Report* r) { r->tests[1].log10_e += 1e-6; }, "pooled, reading 0, account 'org-1': log10_e is stated as"},
       {[](Report* r) { r->tests[1].log10_p_adjusted -= 3; }, "corrections for the number of tests: 1 of 6 do not follow"},
       {[](Report* r) { r->tests[1].count.statistic += 1 << 30; }, "p-values: 1 of 6"},
       {[](Report* r) { r->tests[1].count.scored -= 1; }, "p-values: 1 of 6"},
       {[](Report* r) { r->ledger.candidates = 2; }, "corrections for the number of tests"},
-      {[](Report* r) { r->ledger.views = 2; }, "corrections for the number of tests: 3 of 6"},
+      {[](Report* r) { r->ledger.views = 2; r->readings.push_back({"cleaned", r->readings[0].tokenizer_sha256}); }, "corrections for the number of tests: 3 of 6"},
       {[](Report* r) { r->verdict = Verdict::kNoEvidence; }, "verdict: stated as 'no evidence', but 'evidence' follows"},
       {[](Report* r) { r->inputs[0].unreadable = 2; }, "but 'inconclusive' follows"},
       {[](Report* r) { r->alpha = 1e-300; }, "but 'no evidence' follows"},
@@ -100,7 +100,7 @@ TEST(VerifyReport, AlteredOrForeignIsRefused) {
 TEST(VerifyReport, FilesAndKeysAtHand) {
   VerifyMaterial material;
   material.inputs = {{"copy.jsonl", Hex("suspect")}};
-  material.tokenizer = VerifyMaterial::File{"t.model", Hex("tokenizer")};
+  material.tokenizers = {{"t.model", Hex("tokenizer")}};
   material.revealed = {{.name = "base", .key = Seed(100), .salt = std::nullopt}};
   const Verification good = VerifySigned(DerivedReport(), material);
   EXPECT_EQ(good.outcome, VerifyOutcome::kVerified) << (good.failed.empty() ? "" : good.failed[0]);
@@ -113,7 +113,7 @@ TEST(VerifyReport, FilesAndKeysAtHand) {
   wrong.inputs[0].sha256 = Hex("another");
   EXPECT_THAT(VerifySigned(DerivedReport(), wrong).failed, ElementsAre(HasSubstr("'copy.jsonl' is not an input of this report")));
   wrong = material;
-  wrong.tokenizer->sha256 = Hex("another");
+  wrong.tokenizers[0].sha256 = Hex("another");
   EXPECT_THAT(VerifySigned(DerivedReport(), wrong).failed, ElementsAre(HasSubstr("tokenizer: 't.model' has SHA-256")));
   wrong = material;
   wrong.revealed = {{.name = "base", .key = Seed(101), .salt = std::nullopt}};

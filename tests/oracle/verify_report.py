@@ -176,34 +176,85 @@ def holm(values, family):
     return out
 
 
-def agree(stated, derived, what):
-    if abs(stated - derived) > TOLERANCE * max(1.0, abs(derived)):
+def region_tries(pairs, scored):
+    """How many intervals one of `scored` out of `pairs` answers for."""
+    if not 1 <= scored <= pairs < 2**32:
+        return 0
+    step = 2 ** max(0, scored.bit_length() - 1 - 4)
+    scales = pairs.bit_length()
+
+    def coarse(length):
+        return (pairs - length) // step + 1
+
+    lengths = range(2 ** (scored.bit_length() - 1), min(pairs, 2 ** scored.bit_length() - 1) + 1)
+    on_step = [length for length in range(lengths[0], lengths[-1] + 1, step)]
+    if scored % step == 0:
+        intervals = sum(coarse(length) for length in on_step)
+    else:
+        every = len(lengths) * (pairs + 1) - sum((lengths[0], lengths[-1])) * len(lengths) // 2
+        intervals = every - sum(pairs - length + 1 for length in on_step)
+    return scales * (1 if step == 1 else 2) * intervals
+
+
+def agree(stated, derived, what, terms=0.0):
+    if abs(stated - derived) > TOLERANCE * max(1.0, abs(derived), terms):
         raise Inconsistent(f"{what}: {stated} stated, {derived} derived")
+
+
+def log10_families(ledger, record):
+    factors = [ledger[f] for f in ("questions", "keys", "schemes", "views", "tokenizers")]
+    factors.append(ledger["channels"] + (1 if ledger["candidates"] else 0))
+    factors.append(max(1, ledger["records"]) if record else 1)
+    return sum(map(math.log10, factors))
+
+
+def check_adjusted(ledger, tests, family_of, log10_more, what):
+    """tests: (test, derived log10 p, terms)."""
+    families = {}
+    for i, (test, log10_p, terms) in enumerate(tests):
+        if test["kind"] == "account":
+            families.setdefault(family_of(test), []).append((test, log10_p, terms))
+        else:
+            agree(test["log10_p_adjusted"], min(0.0, log10_p + log10_families(ledger, test["record"]) + log10_more), f"{what}[{i}].log10_p_adjusted", terms)
+    for family in families.values():
+        for (test, _, terms), adjusted in zip(family, holm([p for _, p, _ in family], ledger["candidates"])):
+            derived = min(0.0, adjusted + log10_families(ledger, test["record"]) + log10_more)
+            agree(test["log10_p_adjusted"], derived, f"{test['name']}.log10_p_adjusted", terms)
 
 
 def check_values(report):
     ledger, tests = report["ledger"], report["tests"]
-
-    def log10_m(record):
-        factors = [ledger[f] for f in ("questions", "keys", "schemes", "views", "regions", "tokenizers")]
-        factors.append(ledger["channels"] + (1 if ledger["candidates"] else 0))
-        factors.append(max(1, ledger["records"]) if record else 1)
-        return sum(map(math.log10, factors))
-
-    accounts = {}
+    derived = []
     for i, test in enumerate(tests):
         log10_p, log10_e = values_of(report["parameters"], test["scored"], int(test["statistic"]))
         agree(test["log10_p"], log10_p, f"tests[{i}].log10_p")
         agree(test["log10_e"], log10_e, f"tests[{i}].log10_e")
-        if test["kind"] == "account":
-            accounts.setdefault(test["record"], []).append((test, log10_p))
-        else:
-            agree(test["log10_p_adjusted"], min(0.0, log10_p + log10_m(test["record"])), f"tests[{i}].log10_p_adjusted")
-    for record, family in accounts.items():
-        for (test, _), adjusted in zip(family, holm([p for _, p in family], ledger["candidates"])):
-            agree(test["log10_p_adjusted"], min(0.0, adjusted + log10_m(record)), f"{test['name']}.log10_p_adjusted")
+        derived.append((test, log10_p, 0.0))
+    check_adjusted(ledger, derived, lambda t: (t["record"], t["reading"]), 0.0, "tests")
 
-    decisive = (report["uncorrected"] and [t for t in tests if t["record"] == 0]) or tests
+    searched = {(t["record"], t["reading"], t["name"]): t for t in tests if t["kind"] == "channel"}
+    for i, region in enumerate(report["regions"]):
+        log10_p, _ = values_of(report["parameters"], region["scored"], int(region["statistic"]))
+        whole = searched.get((region["record"], region["reading"], region["name"]))
+        tries = region_tries(whole["scored"], region["scored"]) if whole else 0
+        if tries == 0 or int(region["statistic"]) > int(whole["statistic"]):
+            raise Refused("a region that is no part of a listed test")
+        if region["tries"] != str(tries):
+            raise Inconsistent(f"regions[{i}].tries: {tries} derived")
+        agree(region["log10_p"], log10_p, f"regions[{i}].log10_p")
+        families = log10_families(ledger, region["record"]) + math.log10(ledger["regions"]) + math.log10(tries)
+        agree(region["log10_p_adjusted"], min(0.0, log10_p + families), f"regions[{i}].log10_p_adjusted")
+
+    derived = []
+    for i, test in enumerate(report["weighted"]):
+        log10_p = float(min(0, (mpmath.mpf(test["log_mgf"]) - mpmath.mpf(test["lambda"]) * int(test["sum"])) / mpmath.log(10)))
+        agree(test["log10_p"], log10_p, f"weighted[{i}].log10_p", abs(test["log_mgf"]))
+        derived.append((test, log10_p, abs(test["log_mgf"])))
+    more = math.log10(max(1, ledger["weighted"]))
+    check_adjusted(ledger, derived, lambda t: (t["record"], t["reading"], t["model_sha256"], t["rule"]), more, "weighted")
+
+    claims = tests + report["regions"] + report["weighted"]
+    decisive = (report["uncorrected"] and [t for t in claims if t["record"] == 0]) or claims
     records = sum(i["records"] for i in report["inputs"])
     unreadable = sum(i["unreadable"] for i in report["inputs"])
     coverage = (records - unreadable) / records if records else 1
@@ -220,36 +271,77 @@ def check_values(report):
 # ---- The report ----------------------------------------------------------------------------------------------------------
 
 MEMBERS = (
-    "schema_version tool version mark_format created tenant epoch epoch_record parameters tokenizer_sha256 commitments "
-    "commitments_published inputs coverage_floor tests ledger alpha verdict uncorrected limits"
+    "schema_version tool version mark_format created tenant epoch epoch_record parameters readings commitments "
+    "commitments_published inputs coverage_floor tests regions weighted ledger alpha verdict uncorrected limits"
 ).split()
-TEST_MEMBERS = "record subject kind name scored statistic log10_p log10_e log10_p_adjusted".split()
+LIST_MEMBERS = {
+    "readings": "view tokenizer_sha256".split(),
+    "tests": "record subject reading kind name scored statistic log10_p log10_e log10_p_adjusted".split(),
+    "regions": "record subject reading name begin end scored statistic tries log10_p log10_p_adjusted".split(),
+    "weighted": "record subject reading kind name scored model_sha256 rule lambda sum log_mgf display_log10_p log10_p log10_p_adjusted".split(),
+}
+COUNT = {"tests": ("scored", "statistic"), "weighted": ("scored", "lambda", "sum", "log_mgf")}
 
 
-def check_form(report, payload):
-    if not isinstance(report, dict) or report.get("schema_version") != 1:
-        raise Refused("schema_version")
-    if sorted(report) != sorted(MEMBERS) or any(sorted(t) != sorted(TEST_MEMBERS) for t in report["tests"]):
-        raise Refused("members")
-    if canonical(report).encode("utf-8") != payload:
-        raise Refused("not canonical")
+def check_readings(report):
+    readings, ledger = report["readings"], report["ledger"]
+    if len(readings) != ledger["views"] * ledger["tokenizers"] or len({(r["view"], r["tokenizer_sha256"]) for r in readings}) != len(readings):
+        raise Refused("readings")
+    for reading in readings:
+        if reading["view"] not in ("raw", "cleaned"):
+            raise Refused("view")
+        if reading["tokenizer_sha256"] == "" and (len(readings) > 1 or reading["view"] != "raw"):
+            raise Refused("token ids have one reading")
+    if any(not 0 <= t["reading"] < len(readings) for name in ("tests", "regions", "weighted") for t in report[name]):
+        raise Refused("reading")
+
+
+def check_ledger(report):
     ledger = report["ledger"]
-    if ledger["questions"] != (1 if ledger["records"] == 1 else 2):
+    questions = (1 if ledger["records"] == 1 else 2) * (2 if ledger["weighted"] else 1) + (1 if ledger["regions"] else 0)
+    if ledger["questions"] != questions:
         raise Refused("questions")
-    total = (ledger["channels"] + ledger["candidates"]) * max(1, ledger["records"] + ledger["questions"] - 1)
-    for factor in ("keys", "schemes", "views", "regions", "tokenizers"):
-        total *= max(1, ledger[factor])
+    subjects = max(1, ledger["records"] + (1 if ledger["records"] != 1 else 0))
+    total = subjects * (ledger["channels"] + ledger["candidates"]) * (1 + ledger["weighted"])
+    total += max(1, ledger["records"]) * ledger["channels"] * ledger["regions"]
+    for factor in ("keys", "schemes", "views", "tokenizers"):
+        total *= ledger[factor]
     if ledger["total"] != str(min(total, 2**64 - 1)) or report["uncorrected"] != (ledger["records"] == 0):
         raise Refused("ledger")
     if ledger["records"] and sum(i["records"] for i in report["inputs"]) > ledger["records"]:
         raise Refused("more records than the ledger counts")
+    if (report["regions"] and not ledger["regions"]) or (report["weighted"] and not ledger["weighted"]):
+        raise Refused("tests that the ledger does not count")
+    ways = {}
+    for test in report["weighted"]:
+        ways.setdefault((test["record"], test["reading"]), set()).add((test["model_sha256"], test["rule"]))
+    if any(len(of_subject) > ledger["weighted"] for of_subject in ways.values()):
+        raise Refused("more weights than the ledger counts")
+
+
+def check_form(report, payload):
+    if not isinstance(report, dict) or report.get("schema_version") != 2:
+        raise Refused("schema_version")
+    if sorted(report) != sorted(MEMBERS):
+        raise Refused("members")
+    if any(sorted(entry) != sorted(members) for name, members in LIST_MEMBERS.items() for entry in report[name]):
+        raise Refused("members of a list")
+    if canonical(report).encode("utf-8") != payload:
+        raise Refused("not canonical")
+    check_readings(report)
+    check_ledger(report)
     if report["commitments"] and not report["epoch_record"]:
         raise Refused("commitments without an epoch record")
-    if ledger["records"] == 1:
-        pool = {(t["kind"], t["name"]): (t["scored"], t["statistic"]) for t in report["tests"] if t["record"] == 0}
-        for test in report["tests"]:
-            if pool.get((test["kind"], test["name"]), (test["scored"], test["statistic"])) != (test["scored"], test["statistic"]):
-                raise Refused("a single record's count is not its pool's")
+    if any(not (r["record"] >= 1 and r["begin"] < r["end"] and r["scored"] >= 1) for r in report["regions"]):
+        raise Refused("a region of nothing")
+    if report["ledger"]["records"] == 1:
+        for name, count in COUNT.items():
+            key = [m for m in LIST_MEMBERS[name] if m in ("reading", "kind", "name", "model_sha256", "rule")]
+            pool = {tuple(t[m] for m in key): [t[m] for m in count] for t in report[name] if t["record"] == 0}
+            for test in report[name]:
+                own = [test[m] for m in count]
+                if pool.get(tuple(test[m] for m in key), own) != own:
+                    raise Refused("a single record's count is not its pool's")
 
 
 def check_record(report):
@@ -259,7 +351,7 @@ def check_record(report):
     same = all(record[m] == parameters[m] for m in ("scheme", "window", "green", "delta", "layers"))
     same = same and [c["weight"] for c in record["channels"]] == parameters["weights"]
     same = same and record["tenant"] == report["tenant"] and record["epoch"] == report["epoch"]
-    same = same and report["tokenizer_sha256"] in ("", record["tokenizer_sha256"])
+    same = same and any(r["tokenizer_sha256"] in ("", record["tokenizer_sha256"]) for r in report["readings"])
     if not same:
         raise Inconsistent("not what the epoch record says")
 

@@ -139,9 +139,10 @@ std::string JsonTail(const Run& run, const Options& options, const Setup& setup)
                     {"candidates", ledger.candidates},
                     {"schemes", ledger.schemes},
                     {"views", ledger.views},
-                    {"regions", ledger.regions},
                     {"tokenizers", ledger.tokenizers},
                     {"questions", ledger.questions},
+                    {"regions", ledger.regions},
+                    {"weighted", ledger.weighted},
                     {"tests_counted", ledger.Total()}};
   tail["errors"] = nlohmann::ordered_json::array();
   for (const RunError& error : run.first_errors) {

@@ -85,7 +85,7 @@ absl::Status ReportWriter::Write(const Run& run, const InputReader& reader, cli:
     report.epoch = record.epoch;
     report.epoch_record = record.CanonicalJson();
   }
-  if (setup_.tokenizer != nullptr) report.tokenizer_sha256 = setup_.tokenizer->sha256();
+  report.readings.push_back({"raw", setup_.tokenizer != nullptr ? setup_.tokenizer->sha256() : ""});
   if (!options_.keystore.empty()) {
     CM_ASSIGN_OR_RETURN(const std::vector<KeyStore::Commitment> commitments, setup_.store->Commitments(record.epoch));
     const std::unordered_set<std::string_view> accounts(setup_.detector.accounts().begin(), setup_.detector.accounts().end());

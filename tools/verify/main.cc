@@ -20,7 +20,7 @@ struct Options {
   std::string report;
   std::string public_key;
   std::vector<std::string> inputs;
-  std::string tokenizer;
+  std::vector<std::string> tokenizers;
   std::string revealed;
   std::string output = "-";
   size_t rows = 10;
@@ -36,8 +36,9 @@ absl::StatusOr<Verification> Verify(const Options& options) {
     CM_ASSIGN_OR_RETURN(VerifyMaterial::File file, HashFile(path));
     material.inputs.push_back(std::move(file));
   }
-  if (!options.tokenizer.empty()) {
-    CM_ASSIGN_OR_RETURN(material.tokenizer, HashFile(options.tokenizer));
+  for (const std::string& path : options.tokenizers) {
+    CM_ASSIGN_OR_RETURN(VerifyMaterial::File file, HashFile(path));
+    material.tokenizers.push_back(std::move(file));
   }
   if (!options.revealed.empty()) {
     CM_ASSIGN_OR_RETURN(material.revealed, ReadRevealedKeys(options.revealed));
@@ -82,7 +83,7 @@ int main(int argc, char** argv) {
   app.add_option("report", options.report, "the report (a DSSE envelope), - for standard input")->required();
   app.add_option("--public-key", options.public_key, "the signer's Ed25519 public key, PEM, had from the signer by another way than the report")->required();
   app.add_option("--input", options.inputs, "files that were tested, as they were on disk");
-  app.add_option("--tokenizer", options.tokenizer, "the tokenizer's file");
+  app.add_option("--tokenizer", options.tokenizers, "the file of a tokenizer that was used; may be repeated");
   app.add_option("--revealed-key", options.revealed, "keys its holder has revealed: a line of JSON each, with name, key, salt");
   app.add_option("--output", options.output, "where to write the result, a new file; - for standard output");
   app.add_option("--rows", options.rows, "tests shown a table, smallest corrected p first; 0 for all");

@@ -39,10 +39,10 @@ std::string PadRight(std::string_view text, size_t width) { return std::string(t
 std::string PadLeft(std::string_view text, size_t width) { return std::string(width - std::min(width, Width(text)), ' ') + std::string(text); }
 
 // The statistic as the reader of a table wants it; the exact integer is in the report.
-std::string StatisticText(const ReportTest& test, const Report& report) {
+std::string StatisticText(const ChannelCount& count, const Report& report) {
   char buffer[96];
-  const auto scored = static_cast<double>(test.count.scored);
-  const auto value = static_cast<double>(test.count.statistic);
+  const auto scored = static_cast<double>(count.scored);
+  const auto value = static_cast<double>(count.statistic);
   switch (report.mark.scheme) {
     case Scheme::kPartition: std::snprintf(buffer, sizeof buffer, "%.0f green, %.1f expected", value, scored * report.mark.green / 256); break;
     case Scheme::kTournament: std::snprintf(buffer, sizeof buffer, "%.0f bits, %.1f expected", value, scored * report.mark.layers / 2); break;
@@ -51,37 +51,81 @@ std::string StatisticText(const ReportTest& test, const Report& report) {
   return buffer;
 }
 
+std::string SubjectText(uint64_t record, const std::string& subject) { return record == 0 ? "all records" : Safe(subject.empty() ? Cat("record ", record) : subject); }
+
+// Rows with the values that order them.
 struct Row {
-  std::string subject, name, scored, statistic, p, adjusted;
+  double log10_p_adjusted, log10_p;
+  std::vector<std::string> cells;
 };
 
-void AppendGroup(const Report& report, std::vector<const ReportTest*> tests, std::string_view title, size_t rows, std::string* out) {
-  if (tests.empty()) return;
-  std::stable_sort(tests.begin(), tests.end(), [](const ReportTest* a, const ReportTest* b) {
-    return a->log10_p_adjusted != b->log10_p_adjusted ? a->log10_p_adjusted < b->log10_p_adjusted : a->log10_p < b->log10_p;
+// The smallest corrected values first. `left`: so many columns are of text.
+void AppendTable(std::vector<Row> table, std::string_view title, std::vector<std::string> head, size_t left, size_t rows, std::string* out) {
+  if (table.empty()) return;
+  std::stable_sort(table.begin(), table.end(), [](const Row& a, const Row& b) {
+    return a.log10_p_adjusted != b.log10_p_adjusted ? a.log10_p_adjusted < b.log10_p_adjusted : a.log10_p < b.log10_p;
   });
-  const size_t shown = rows == 0 ? tests.size() : std::min(rows, tests.size());
-  std::vector<Row> table = {{"of", "name", "pairs", "statistic", "log10 p", "corrected"}};
-  for (size_t i = 0; i < shown; ++i) {
-    const ReportTest& test = *tests[i];
-    table.push_back({test.pooled() ? "all records" : Safe(test.subject.empty() ? Cat("record ", test.record) : test.subject), Safe(test.name),
-                     std::to_string(test.count.scored), StatisticText(test, report), Fixed(test.log10_p), Fixed(test.log10_p_adjusted)});
-  }
-  size_t widths[6] = {};
-  const auto each = [](const Row& row) { return std::vector<const std::string*>{&row.subject, &row.name, &row.scored, &row.statistic, &row.p, &row.adjusted}; };
+  const size_t all = table.size();
+  if (rows != 0 && rows < all) table.resize(rows);
+  table.insert(table.begin(), Row{0, 0, std::move(head)});
+  std::vector<size_t> widths(table[0].cells.size());
   for (const Row& row : table) {
-    const auto cells = each(row);
-    for (size_t c = 0; c < 6; ++c) widths[c] = std::max(widths[c], Width(*cells[c]));
+    for (size_t c = 0; c < widths.size(); ++c) widths[c] = std::max(widths[c], Width(row.cells[c]));
   }
   *out += Cat("\n", title, "\n");
   for (const Row& row : table) {
-    const auto cells = each(row);
     *out += " ";
-    for (size_t c = 0; c < 6; ++c) *out += " " + (c < 2 ? PadRight(*cells[c], widths[c]) : PadLeft(*cells[c], widths[c])) + " ";
+    for (size_t c = 0; c < widths.size(); ++c) *out += " " + (c < left ? PadRight(row.cells[c], widths[c]) : PadLeft(row.cells[c], widths[c])) + " ";
     while (out->back() == ' ') out->pop_back();
     *out += '\n';
   }
-  if (shown < tests.size()) *out += Cat("  and ", tests.size() - shown, " more with larger corrected values (--rows 0 shows all)\n");
+  if (table.size() - 1 < all) *out += Cat("  and ", all - (table.size() - 1), " more with larger corrected values (--rows 0 shows all)\n");
+}
+
+// A column for the reading where there are several.
+std::vector<std::string> Cells(const Report& report, std::vector<std::string> names, uint64_t reading, std::vector<std::string> values) {
+  if (report.readings.size() > 1) names.push_back(std::to_string(reading));
+  names.insert(names.end(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+  return names;
+}
+std::vector<std::string> Head(const Report& report, std::vector<std::string> names, std::vector<std::string> values) {
+  if (report.readings.size() > 1) names.emplace_back("reading");
+  names.insert(names.end(), values.begin(), values.end());
+  return names;
+}
+
+void AppendTests(const Report& report, TestKind kind, bool pooled, std::string_view title, size_t rows, std::string* out) {
+  std::vector<Row> table;
+  for (const ReportTest& test : report.tests) {
+    if (test.kind != kind || test.pooled() != pooled) continue;
+    table.push_back({test.log10_p_adjusted, test.log10_p,
+                     Cells(report, {SubjectText(test.record, test.subject), Safe(test.name)}, test.reading,
+                           {std::to_string(test.count.scored), StatisticText(test.count, report), Fixed(test.log10_p), Fixed(test.log10_p_adjusted)})});
+  }
+  AppendTable(std::move(table), title, Head(report, {"of", "name"}, {"pairs", "statistic", "log10 p", "corrected"}), 2, rows, out);
+}
+
+void AppendRegions(const Report& report, size_t rows, std::string* out) {
+  if (report.ledger.regions == 0) return;
+  if (report.regions.empty()) *out += "\nMarked passages: none was found\n";
+  std::vector<Row> table;
+  for (const ReportRegion& region : report.regions) {
+    table.push_back({region.log10_p_adjusted, region.log10_p,
+                     Cells(report, {SubjectText(region.record, region.subject), Cat(region.begin, " to ", region.end), Safe(region.name)}, region.reading,
+                           {std::to_string(region.count.scored), StatisticText(region.count, report), Fixed(region.log10_p), Fixed(region.log10_p_adjusted)})});
+  }
+  const bool ids = report.readings[0].tokenizer_sha256.empty();
+  AppendTable(std::move(table), "Marked passages", Head(report, {"of", ids ? "tokens" : "bytes", "name"}, {"pairs", "statistic", "log10 p", "corrected"}), 3, rows, out);
+}
+
+void AppendWeighted(const Report& report, size_t rows, std::string* out) {
+  std::vector<Row> table;
+  for (const ReportWeighted& test : report.weighted) {
+    table.push_back({test.log10_p_adjusted, test.log10_p,
+                     Cells(report, {SubjectText(test.record, test.subject), Safe(test.name), Safe(test.rule)}, test.reading,
+                           {std::to_string(test.scored), Fixed(test.display_log10_p), Fixed(test.log10_p), Fixed(test.log10_p_adjusted)})});
+  }
+  AppendTable(std::move(table), "With a model's weights", Head(report, {"of", "name", "rule"}, {"pairs", "saddlepoint", "log10 p, bound", "corrected"}), 3, rows, out);
 }
 
 void AppendList(const std::vector<std::string>& lines, std::string_view title, std::string* out) {
@@ -97,13 +141,18 @@ void AppendReport(const Report& report, size_t rows, std::string* out) {
   for (const ReportInput& input : report.inputs) {
     *out += Cat("input     ", Safe(input.name), ", ", input.bytes, " bytes, ", input.records, " records, ", input.unreadable, " unreadable\n");
   }
+  for (size_t i = 0; i < report.readings.size(); ++i) {
+    const ReportReading& reading = report.readings[i];
+    const std::string by = reading.tokenizer_sha256.empty() ? "token ids as given" : Cat(reading.view, " text, tokenizer ", reading.tokenizer_sha256);
+    *out += Cat(i == 0 ? "readings  " : "          ", i, ": ", by, "\n");
+  }
   *out += Cat("tests     ", report.ledger.Total(), " counted, ", report.tests.size(), " listed\n");
-  std::vector<const ReportTest*> groups[4];
-  for (const ReportTest& test : report.tests) groups[(test.pooled() ? 0 : 2) + (test.kind == TestKind::kChannel ? 0 : 1)].push_back(&test);
-  AppendGroup(report, groups[0], "Whose model: all records together", rows, out);
-  AppendGroup(report, groups[1], "Which account's answers: all records together", rows, out);
-  AppendGroup(report, groups[2], "Whose model: record by record", rows, out);
-  AppendGroup(report, groups[3], "Which account's answers: record by record", rows, out);
+  AppendTests(report, TestKind::kChannel, true, "Whose model: all records together", rows, out);
+  AppendTests(report, TestKind::kAccount, true, "Which account's answers: all records together", rows, out);
+  AppendTests(report, TestKind::kChannel, false, "Whose model: record by record", rows, out);
+  AppendTests(report, TestKind::kAccount, false, "Which account's answers: record by record", rows, out);
+  AppendRegions(report, rows, out);
+  AppendWeighted(report, rows, out);
 }
 
 std::string_view OutcomeName(VerifyOutcome outcome) {

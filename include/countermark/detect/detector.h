@@ -75,13 +75,15 @@ class Detector {
   // All tests on the distinct pairs. Safe on several threads at once.
   DetectionResult Score(const PairSet& pairs) const;
   // What the base channel's count is the sum of, pair by pair: for passages (regions.h) and weights.
-  PairScores ScoreEachPair(const PairSet& pairs) const;
+  PairScores ScoreEachPair(const PairSet& pairs) const { return ScoreEachPair(pairs, 0, base_key_); }
+  // The same of the account channel under the key of accounts()[account], for figures.
+  PairScores ScoreEachPair(const PairSet& pairs, size_t account) const { return ScoreEachPair(pairs, account_channel_, account_keys_[account]); }
 
   // The ledger of a run over `records` records (0: not known).
   TestLedger Ledger(uint64_t records) const;
 
   // What a channel's p, and a Holm-adjusted account's, is multiplied with before a verdict, saturating at 2⁶⁴ − 1:
-  //   m = questions·keys·schemes·views·regions·tokenizers·(channels + (1 if candidates)), and times records if `of_record`.
+  //   m = questions·keys·schemes·views·tokenizers·(channels + (1 if candidates)), and times records if `of_record`.
   static uint64_t Multiplier(const TestLedger& ledger, bool of_record);
   // Marked if a value so corrected is ≤ alpha: the chance of one or more false claims in the whole run, over all its records and their pool
   // together, is at most alpha. of_record false: the pooled test, which is one whatever the number of records.
@@ -89,6 +91,7 @@ class Detector {
 
  private:
   Detector(const EpochKeys& keys, std::vector<std::string> accounts);
+  PairScores ScoreEachPair(const PairSet& pairs, int channel, const Secret32& key) const;
   EpochRecord record_;
   std::vector<uint32_t> weights_;
   int account_channel_ = -1;

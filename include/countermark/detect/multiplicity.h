@@ -25,11 +25,14 @@ std::vector<double> HolmAdjust(std::span<const double> log10_p, uint64_t family 
 // min(0, log10_p + log10(tests)); tests = 0 counts as 1, NaN as p = 1.
 double BonferroniAdjust(double log10_p, uint64_t tests);
 
-// How many tests a run has made: the product of what was varied. Every factor is at least 1: a 0 counts as 1.
+// How many tests a run has made, by what was varied. Every factor is at least 1: a 0 counts as 1.
 //
-// A run over several records asks two questions of the same text: does any record carry the mark, and does their pool. Either answer could be a
-// false claim, so each has an equal part of α (Bonferroni over `questions`), and the run as a whole keeps α. Within its part a question
-// corrects for its own tests: `records` times those of a subject for the records, once those of a subject for the pool (Detector::Multiplier).
+// A run asks several questions of the same text: does any record carry the mark; does their pool; does a passage of a record (regions); and the first
+// two again with weights. Any answer could be a false claim, so each question has an equal part of α (Bonferroni over `questions`), and the run as a
+// whole keeps α. Within its part a question corrects for its own tests: `records` times those of a subject for the records, once those of a subject for the
+// pool (Detector::Multiplier), times `regions` and the intervals that could have been tried for passages, times `weighted` for the weighted.
+//
+// The text becomes tokens in views · tokenizers ways, its readings; each is tested on its own, with an equal part again.
 struct TestLedger {
   uint64_t records = 1;      // records a verdict is given for (documents); 0: unknown, verdicts say "uncorrected"
   uint64_t keys = 1;         // epochs tried
@@ -37,16 +40,20 @@ struct TestLedger {
   uint64_t candidates = 0;   // account keys tested a record
   uint64_t schemes = 1;
   uint64_t views = 1;        // raw, cleaned
-  uint64_t regions = 1;      // intervals that could have been chosen
   uint64_t tokenizers = 1;
-  uint64_t questions = 1;    // 2: the records and their pool, for several records or an unknown number; 1: a single record, which is its own pool
+  uint64_t questions = 1;    // QuestionsOf what was asked
+  uint64_t regions = 0;      // searches for marked passages of a record's channel; 0: none were looked for
+  uint64_t weighted = 0;     // weighted tests of a subject's channel or account; 0: none were made
 
-  // Every test that was run, those of the pool among them: a raw p times this is corrected for the whole run, by more than a verdict needs.
-  //   (records + (1 if questions > 1))·keys·schemes·views·regions·tokenizers·(channels + candidates), saturating at 2⁶⁴ − 1.
-  // An unknown number of records leaves the pool's tests alone to be counted.
+  // Every test that was run, a search for passages as one: a raw p times this is corrected for the whole run, by more than a verdict needs.
+  //   ((records + (1 if there is a pool beside them))·(channels + candidates)·(1 + weighted) + records·channels·regions)·keys·schemes·views·tokenizers,
+  // saturating at 2⁶⁴ − 1. There is a pool where questions > 1 and records ≠ 1. An unknown number of records leaves the pool's tests alone to be
+  // counted, and one search.
   uint64_t Total() const;
-  // The `questions` of a run over so many records, 0: not known.
-  static uint64_t QuestionsOf(uint64_t records) { return records == 1 ? 1 : 2; }
+  // A single record is its own pool: one question, else two (0: not known). As many again with weights, and one more for passages.
+  static uint64_t QuestionsOf(uint64_t records, bool regions = false, bool weighted = false) {
+    return (records == 1 ? 1 : 2) * (weighted ? 2 : 1) + (regions ? 1 : 0);
+  }
 };
 
 }  // namespace countermark

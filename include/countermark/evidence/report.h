@@ -1,18 +1,21 @@
 // The signed report. Takes what a detection counted; gives one file that a third party can check without us.
 //
-//   Report report;                                  // inputs, parameters, ledger, and of every test its count (scored, statistic)
-//   CM_RETURN_IF_ERROR(DeriveValues(&report));      // fills log10_p, log10_e, log10_p_adjusted and the verdict from the counts
+//   Report report;                                  // inputs, parameters, readings, ledger, and of every test its count (scored, statistic)
+//   CM_RETURN_IF_ERROR(DeriveValues(&report));      // fills every value that follows from the counts, and the verdict
 //   CM_ASSIGN_OR_RETURN(std::string envelope, SignReport(report, seed));            // a DSSE envelope, one line of JSON
 //   CM_ASSIGN_OR_RETURN(Report again, OpenReport(envelope, public_key));            // signature first, then the payload
 //
-// The file's form, member by member, is docs/report-format.md. How the values follow from the counts, rule 1:
-//   m        = questions · keys · schemes · views · regions · tokenizers · (channels + (1 if candidates > 0)) of the ledger, times `records`
-//              for a test of a single record (not for a pooled one; an unknown number, 0, counts as 1 and the report says "uncorrected").
-//              questions = 1 where records = 1, and else 2: the pool and the single records, each with half of alpha
+// The file's form, member by member, is docs/report-format.md. A reading is one way in which the text became tokens: a view of the text ("raw",
+// "cleaned") and a tokenizer; every test belongs to one. How the values follow from the counts, rule 2:
+//   m          = questions · keys · schemes · views · tokenizers · (channels + (1 if candidates > 0)) of the ledger, times `records` for what is said of
+//                a single record (not of the pool; an unknown number, 0, counts as 1 and the report says "uncorrected")
 //   channel    log10_p_adjusted = min(0, log10_p + log10 m)
-//   account    Holm over the subject's accounts, `candidates` hypotheses (those that are not listed count as p = 1), then times m
-// so that the chance of one or more false claims in the whole of the report, pooled tests and single records together, is at most alpha
-// (where the report is not "uncorrected"). The verdict is taken from all of them; in an "uncorrected" report, from the pooled tests where there are any:
+//   account    Holm over the subject's accounts in that reading, `candidates` hypotheses (those that are not listed count as p = 1), then times m
+//   region     log10_p_adjusted = min(0, log10_p + log10(m · ledger.regions · tries)), tries = RegionTries of the searched record (detect/regions.h)
+//   weighted   as channel and account, and times ledger.weighted
+// so that the chance of one or more false claims in the whole of the report, whatever their kind, is at most alpha (where the report is not
+// "uncorrected"): the questions have equal parts of alpha, and so have the readings. The verdict is taken from all of these values; in an
+// "uncorrected" report, from the pooled ones where there are any:
 //   inconclusive  less than the coverage floor's share of the records could be read, or no pair was scored
 //   evidence      an adjusted value ≤ log10 alpha
 //   no evidence   otherwise
@@ -34,7 +37,7 @@
 
 namespace countermark {
 
-inline constexpr int kReportSchemaVersion = 1;
+inline constexpr int kReportSchemaVersion = 2;
 inline constexpr std::string_view kReportPayloadType = "application/vnd.countermark.report+json";
 
 enum class Verdict { kNoEvidence, kEvidence, kInconclusive };
@@ -56,17 +59,58 @@ struct ReportCommitment {
   std::string salt;        // the same; empty where it is not known
 };
 
+// One way in which the text became tokens.
+struct ReportReading {
+  std::string view = "raw";      // "raw": the text as it stood; "cleaned": after countermark/tokenize/cleaned_text.h
+  std::string tokenizer_sha256;  // 64 lower-case hex digits; empty where token ids were given
+};
+
 enum class TestKind { kChannel, kAccount };
 
 // One test. The count is what was measured; the three values follow from it.
 struct ReportTest {
   uint64_t record = 0;       // the record's position over all inputs, from 1; 0: pooled, over the distinct pairs of all records
   std::string subject;       // the record's id, as it stood in the input (need not be unique); empty where pooled
+  uint64_t reading = 0;      // place in Report::readings
   TestKind kind = TestKind::kChannel;
   std::string name;          // the channel's name ("base") or the account's label
   ChannelCount count;        // scored ≤ 2⁵³
   double log10_p = 0;
   double log10_e = 0;
+  double log10_p_adjusted = 0;
+
+  bool pooled() const { return record == 0; }
+};
+
+// A marked passage inside a record. The test of the same record, reading and channel is listed: it says how many pairs were searched.
+struct ReportRegion {
+  uint64_t record = 0;       // from 1
+  std::string subject;
+  uint64_t reading = 0;
+  std::string name;          // the channel's
+  uint64_t begin = 0;        // bytes of the record's original text, whatever the view; token positions where ids were given
+  uint64_t end = 0;          // exclusive, above begin
+  ChannelCount count;        // of the pairs inside
+  Statistic tries = 0;       // intervals that the search could have tried, follows
+  double log10_p = 0;
+  double log10_p_adjusted = 0;
+};
+
+// A test with weights that a never-exposed model gave on the suspect's own text. Its sums need that model and the text; the bound follows from them.
+struct ReportWeighted {
+  uint64_t record = 0;
+  std::string subject;
+  uint64_t reading = 0;
+  TestKind kind = TestKind::kChannel;
+  std::string name;
+  uint64_t scored = 0;
+  std::string model_sha256;   // of the model's file, 64 lower-case hex digits
+  std::string rule;           // how weights follow from the model: "entropy"
+  double lambda = 0;          // > 0
+  Statistic sum = 0;          // Σ weight·score, exact; the score is mark-format.md's integer
+  double log_mgf = 0;         // Σ ln E exp(λ·weight·score) under the null, natural logarithm, ≥ 0
+  double display_log10_p = 0; // saddlepoint, for display: nothing hangs on it
+  double log10_p = 0;         // ChernoffLog10P(lambda, log_mgf, sum) of detect/weighted.h: follows
   double log10_p_adjusted = 0;
 
   bool pooled() const { return record == 0; }
@@ -83,13 +127,15 @@ struct Report {
   std::string epoch_record;  // EpochRecord::CanonicalJson(); empty with a bare key
   MarkParameters mark;       // equal to the record's, where there is one
   std::vector<uint32_t> weights;  // of the channels, in 1/65536, one to four
-  std::string tokenizer_sha256;   // 64 lower-case hex digits; empty where token ids were given
+  std::vector<ReportReading> readings;  // views · tokenizers of the ledger, each once; an epoch record's tokenizer is among them, or ids were given
   std::vector<ReportCommitment> commitments;
   uint64_t commitments_published = 0;  // by this provider in all; 0: not known
 
   std::vector<ReportInput> inputs;
   double coverage_floor = 0;     // the least share of readable records for a verdict, 0…1
   std::vector<ReportTest> tests;  // any order; of very many accounts the smallest p alone may be listed: the ledger counts them all
+  std::vector<ReportRegion> regions;      // those that were found; ledger.regions says whether any were looked for
+  std::vector<ReportWeighted> weighted;
   TestLedger ledger;
   double alpha = 1e-6;           // 0 < alpha < 1
   Verdict verdict = Verdict::kInconclusive;
@@ -99,12 +145,13 @@ struct Report {
 // readable / records over all inputs; 1 where there are no records.
 double Coverage(const Report& report);
 
-// Fills log10_p, log10_e and log10_p_adjusted of every test, and the verdict, by rule 1 above. InvalidArgument for a count that cannot be.
+// Fills log10_p, log10_e, log10_p_adjusted and tries of everything listed, and the verdict, by rule 2 above. InvalidArgument for a count that cannot be.
 absl::Status DeriveValues(Report* report);
 
-// Whether every member is in range: hex digits, times, counts that the scheme allows (statistic ≤ scored·layers, …), finite values,
-// ledger factors below 2⁵³ that cover the tests listed and (where the number of records is known) the records met, `questions` as the number of
-// records has it, a single record's counts equal to its pool's, no commitments without an epoch record. InvalidArgument names the member.
+// Whether every member is in range: hex digits, times, counts that the scheme allows (statistic ≤ scored·layers, …), finite values, readings that are as
+// many as the ledger's views and tokenizers, ledger factors below 2⁵³ that cover what is listed and (where the number of records is known) the records
+// met, `questions` as the rest of the ledger has it, a single record's counts equal to its pool's, no commitments without an epoch record.
+// InvalidArgument names the member.
 absl::Status ValidateReport(const Report& report);
 
 // Canonical JSON (RFC 8785): the same report, the same bytes, on every machine. The report must be valid.

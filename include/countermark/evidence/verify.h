@@ -33,7 +33,7 @@ struct VerifyMaterial {
     std::string sha256;  // lower-case hex
   };
   std::vector<File> inputs;
-  std::optional<File> tokenizer;
+  std::vector<File> tokenizers;
   std::vector<RevealedKey> revealed;
 };
 
