@@ -16,7 +16,8 @@ constexpr uint64_t kWholeText = 60'000;   // bytes that are shown whole
 constexpr uint64_t kAround = 600;         // bytes before and behind a region
 constexpr size_t kRegionsShown = 40;
 constexpr size_t kRegionsListed = 500;
-constexpr size_t kCells = 120;            // of the strip
+constexpr size_t kCells = 120;            // of the strip, at most
+constexpr size_t kTokensACell = 12;       // or fewer cells
 constexpr uint64_t kPiece = 2000;         // bytes that are written before the budget is looked at again
 
 struct Passage {
@@ -136,31 +137,33 @@ class Writer {
 // The whole text in a row of cells, darker where more scores are high than chance gives; regions as bars below.
 std::string Strip(const Heat& heat) {
   const uint64_t size = std::max<uint64_t>(heat.text.size(), 1);
+  const size_t count = std::clamp<size_t>(heat.tokens.size() / kTokensACell, 8, kCells);
+  const double width_of_cell = 720.0 / static_cast<double>(count);
   std::array<double, kCells> found{}, expected{}, variance{};
   for (const HeatToken& token : heat.tokens) {
     if (token.lane < 0) continue;
     const std::vector<double>& chances = heat.lanes[static_cast<size_t>(token.lane)].chances;
     if (chances.empty()) continue;
-    const auto cell = static_cast<size_t>(std::min<uint64_t>(token.begin, size - 1) * static_cast<unsigned __int128>(kCells) / size);
+    const auto cell = static_cast<size_t>(std::min<uint64_t>(token.begin, size - 1) * static_cast<unsigned __int128>(count) / size);
     found[cell] += token.level > 0;
     expected[cell] += chances[0];
     variance[cell] += chances[0] * (1 - chances[0]);
   }
   std::string cells;
-  for (size_t c = 0; c < kCells; ++c) {
+  for (size_t c = 0; c < count; ++c) {
     const double z = variance[c] > 0 ? (found[c] - expected[c]) / std::sqrt(variance[c]) : 0;
     const int shade = variance[c] > 0 ? std::clamp(static_cast<int>(z), 0, kLevels) : -1;
-    cells += Cat("<rect class=\"c", shade < 0 ? std::string("n") : std::to_string(shade), "\" x=\"", c * 6, "\" y=\"0\" width=\"6\" height=\"22\"/>");
+    cells += Cat("<rect class=\"c", shade < 0 ? std::string("n") : std::to_string(shade), "\" x=\"", Fixed(static_cast<double>(c) * width_of_cell, 2), "\" y=\"0\" width=\"", Fixed(width_of_cell, 2), "\" height=\"22\"/>");
   }
   size_t drawn = 0;
   for (const HeatRegion& region : heat.regions) {
     if (++drawn > kRegionsListed) break;
-    const double scale = 6.0 * kCells / static_cast<double>(size);
+    const double scale = 720.0 / static_cast<double>(size);
     const double x = static_cast<double>(region.begin) * scale, width = std::max(2.0, static_cast<double>(region.end - region.begin) * scale);
     cells += Cat("<rect class=\"r\" x=\"", Fixed(x, 1), "\" y=\"25\" width=\"", Fixed(width, 1), "\" height=\"5\"/>");
   }
   return Cat("<svg class=\"strip\" viewBox=\"0 0 720 32\" preserveAspectRatio=\"none\" width=\"100%\" height=\"32\" role=\"img\" aria-labelledby=\"", heat.id, "-t ", heat.id, "-d\"><title id=\"", heat.id,
-             "-t\">The whole text from its beginning to its end</title><desc id=\"", heat.id, "-d\">", kCells,
+             "-t\">The whole text from its beginning to its end</title><desc id=\"", heat.id, "-d\">", count,
              " cells; darker where more scores are high than chance gives. Bars below are marked regions; the table of regions has their bytes.</desc>", cells, "</svg>\n");
 }
 

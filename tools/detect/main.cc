@@ -12,6 +12,7 @@
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/detect/foreign.h"
+#include "tools/detect/page.h"
 #include "tools/detect/run.h"
 
 namespace countermark::detect_tool {
@@ -29,13 +30,14 @@ class Sink {
  public:
   Sink(const cli::Program& program, const Options& options, const Setup& setup, const InputReader& reader, Run* run, cli::Progress* progress)
       : program_(program), options_(options), setup_(setup), reader_(reader), run_(run), counter_(program, options, reader, run, progress),
-        report_(options, setup), out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
+        report_(options, setup), page_(options, setup), out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
 
   absl::Status Begin() {
     if (!options_.report.empty()) {  // made now, so that a taken path is known before the work is done
       CM_ASSIGN_OR_RETURN(cli::Output file, cli::Output::Create(options_.report));
       report_file_.emplace(std::move(file));
     }
+    CM_RETURN_IF_ERROR(page_.Begin());
     if (options_.json) return out_.Write(JsonHead(options_, setup_));
     if (!options_.jsonl) return out_.Write(TableHead(setup_.detector, color_));
     return absl::OkStatus();
@@ -51,16 +53,20 @@ class Sink {
       run_->too_short += item.result.scored == 0;
       Pool(item);
     }
-    if (report_file_) report_.Add(item, run_->records);
+    if (report_file_ || Paged()) report_.Add(item, run_->records);
+    if (Paged()) page_.Add(item, run_->records);
     return Show(item, verdict);
   }
 
   absl::Status End() {
     run_->pooled = pooled_records_ == 1 ? std::move(only_) : setup_.detector.Score(pool_);
     run_->pooled_verdict = setup_.detector.Judge(run_->pooled, run_->ledger, options_.alpha, /*of_record=*/false);
-    if (report_file_ && ReportStands(*run_)) {
-      CM_RETURN_IF_ERROR(report_.Write(*run_, reader_, *report_file_));
-    } else if (report_file_ && run_->records > 0) {
+    if ((report_file_ || Paged()) && run_->records > 0) {
+      CM_ASSIGN_OR_RETURN(const Report report, report_.Make(*run_, reader_));
+      if (report_file_ && ReportStands(*run_)) CM_RETURN_IF_ERROR(report_.Write(report, *report_file_));
+      CM_RETURN_IF_ERROR(page_.Write(report, *run_, pool_));
+    }
+    if (report_file_ && run_->records > 0 && !ReportStands(*run_)) {
       program_.Error(Cat("no report is written to ", options_.report, ": the run is incomplete, and a report would give a verdict on what it did not see"));
     }
     if (options_.json) {
@@ -72,6 +78,8 @@ class Sink {
   }
 
  private:
+  bool Paged() const { return !options_.html.empty() || !options_.csv.empty(); }
+
   // Pairs distinct over the whole input. A single record's pool is the record itself, which has been scored.
   void Pool(Item& item) {
     if (++pooled_records_ == 1) only_ = item.result;
@@ -99,6 +107,7 @@ class Sink {
   Run* run_;
   RecordCounter counter_;
   ReportWriter report_;
+  PageWriter page_;
   std::optional<cli::Output> report_file_;
   cli::Output out_;
   PairSet pool_;
@@ -132,6 +141,7 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   pipeline.input = options.input;
   pipeline.limit = options.limit;
   pipeline.threads = options.threads;
+  pipeline.keep_text = !options.html.empty();
   CM_RETURN_IF_ERROR(RunPipeline(reader, setup.detector, setup.tokenizer.get(), pipeline, [&sink](Item& item) { return sink.Take(item); }));
   progress.Finish();
   CM_RETURN_IF_ERROR(sink.End());
@@ -140,6 +150,7 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
     std::fwrite(summary.data(), 1, summary.size(), stderr);
   }
   if (!options.report.empty() && ReportStands(*run)) program.Note(Cat("signed report: ", options.report));
+  if (!options.html.empty() && run->records > 0) program.Note(Cat("page: ", options.html));
   if (run->records == 0) return absl::InvalidArgumentError("there is no record in the input");
   return absl::OkStatus();
 }

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "countermark/detect/foreign/format.h"
+#include "src/base/hex.h"
 #include "src/base/strings.h"
 
 namespace countermark::detect_tool {
@@ -78,6 +80,10 @@ void AddOptions(cli::Program& program, Options* o) {
   CLI::Option* json = app.add_flag("--json", o->json, "one JSON object on standard output")->group(output);
   app.add_flag("--jsonl", o->jsonl, "one JSON object a record, in order (its log10_p is the base channel's; accounts are tested apart); a summary on standard error")->group(output)->excludes(json);
   app.add_option("--report", o->report, "write a signed report (DSSE) to this new file")->group(output);
+  CLI::Option* html = app.add_option("--html", o->html, "write one self-contained page for people to this new file (docs/report-page.md)")->group(output);
+  app.add_option("--csv", o->csv, "write a row a test to this new file")->group(output);
+  app.add_option("--decoys", o->decoys, "for the page: decoy keys of the control (0: none)")->group(output)->check(CLI::Range(0, 1'000'000))->needs(html);
+  app.add_option("--decoy-seed", o->decoy_seed, "for the page: the seed that an earlier page states, to run its control again (64 hex digits; default: drawn afresh)")->group(output)->needs(html);
   app.add_option("--signing-keystore", o->signing_keystore, "key store with the signing key, where the epoch's key comes from elsewhere")->group(output);
   app.add_option("--commitments-published", o->commitments_published, "for the report: key commitments this provider has published in all (0: not known)")->group(output);
   app.add_option("--threads", o->threads, "threads (0: one a core)")->group(output)->check(CLI::Range(0, 1024));
@@ -128,6 +134,7 @@ absl::Status Settle(int argc, char** argv, Options* o) {
       return absl::InvalidArgumentError(Cat("--format ", o->format, " takes its key and all else from --format-config: keys, accounts and parameters of our mark have no part in it"));
     }
     if (!o->report.empty()) return absl::InvalidArgumentError("--report signs findings of our own mark; another project's key is committed to nowhere");
+    if (!o->html.empty() || !o->csv.empty()) return absl::InvalidArgumentError("--html and --csv show findings of our own mark");
   } else if (!o->foreign_config.empty()) {
     return absl::InvalidArgumentError("--format-config belongs to another project's mark: name it by --format");
   }
@@ -136,11 +143,14 @@ absl::Status Settle(int argc, char** argv, Options* o) {
   if (!o->report.empty() && o->keystore.empty() && o->signing_keystore.empty()) {
     return absl::InvalidArgumentError("--report needs a signing key: give --keystore, or --signing-keystore");
   }
-  if (o->report == "-") return absl::InvalidArgumentError("--report needs a file of its own");
+  for (const auto& [flag, path] : {std::pair{"--report", &o->report}, {"--html", &o->html}, {"--csv", &o->csv}}) {
+    if (*path == "-") return absl::InvalidArgumentError(Cat(flag, " needs a file of its own"));
+  }
+  if (!o->decoy_seed.empty() && !IsLowerHex(o->decoy_seed, 32)) return absl::InvalidArgumentError("--decoy-seed must be 64 lower-case hex digits, as a page states them");
   if (!o->input.text_field.empty() && o->tokenizer.empty()) return absl::InvalidArgumentError("--text-field needs --tokenizer");
   if (!o->input.prompt_field.empty() && o->tokenizer.empty()) return absl::InvalidArgumentError("--prompt-field needs --tokenizer");
   o->input.default_ids = o->tokenizer.empty();
-  o->input.hash = !o->report.empty();
+  o->input.hash = !o->report.empty() || !o->html.empty() || !o->csv.empty();
   o->input.format = o->format == "text"    ? InputFormat::kText
                     : o->format == "jsonl" ? InputFormat::kJsonl
                     : o->format == "csv"   ? InputFormat::kCsv

@@ -41,6 +41,9 @@ struct Options {
   bool json = false;
   bool jsonl = false;
   std::string report;
+  std::string html, csv;
+  uint64_t decoys = 1000;
+  std::string decoy_seed;
   std::string signing_keystore;
   uint64_t commitments_published = 0;
   int threads = 0;

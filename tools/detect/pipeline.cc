@@ -24,8 +24,8 @@ struct Batch {
 // One worker's tools; its memory is reused from record to record.
 class Worker {
  public:
-  Worker(ItemScorer score, const Tokenizer* tokenizer, const InputOptions& input, const std::vector<std::string>& paths)
-      : score_(std::move(score)), tokenizer_(tokenizer), input_(input), paths_(paths) {}
+  Worker(ItemScorer score, const Tokenizer* tokenizer, const PipelineOptions& options, const std::vector<std::string>& paths)
+      : score_(std::move(score)), tokenizer_(tokenizer), input_(options.input), keep_text_(options.keep_text), paths_(paths) {}
 
   void Work(Item& item) {
     if (item.raw.ends_file) {
@@ -41,7 +41,7 @@ class Worker {
     }
     item.raw.bytes = std::string();
     item.raw.cells.clear();
-    item.record.text = std::string();
+    if (!keep_text_) item.record.text = std::string();
     item.record.prompt_text = std::string();
   }
 
@@ -64,6 +64,7 @@ class Worker {
   const ItemScorer score_;
   const Tokenizer* tokenizer_;
   const InputOptions& input_;
+  const bool keep_text_;
   const std::vector<std::string>& paths_;
   TokenizedText tokens_;
 };
@@ -151,7 +152,7 @@ absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const 
   const std::vector<std::string>& paths = reader.paths();
   uint64_t read = 0;
   if (threads == 1) {
-    Worker worker(make_scorer(), tokenizer, options.input, paths);
+    Worker worker(make_scorer(), tokenizer, options, paths);
     while (std::shared_ptr<Batch> batch = ReadBatch(reader, options.limit, &read)) {
       for (Item& item : batch->items) {
         worker.Work(item);
@@ -165,7 +166,7 @@ absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const 
   std::vector<std::thread> workers;
   for (int i = 0; i < threads; ++i) {
     workers.emplace_back([&] {
-      Worker worker(make_scorer(), tokenizer, options.input, paths);
+      Worker worker(make_scorer(), tokenizer, options, paths);
       while (std::shared_ptr<Batch> batch = queue.Take()) {
         for (Item& item : batch->items) worker.Work(item);
         queue.Done(*batch);

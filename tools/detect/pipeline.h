@@ -25,6 +25,7 @@ struct PipelineOptions {
   InputOptions input;
   uint64_t limit = 0;  // records; 0: all
   int threads = 0;     // 0: one a core
+  bool keep_text = false;  // leave a record's text to the sink
 };
 
 // What is done to a record's ids, by one thread at a time; its memory is reused from record to record.

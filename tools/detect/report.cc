@@ -72,7 +72,7 @@ void ReportWriter::Add(const Item& item, uint64_t position) {
   records_.push_back({position, item.record.id, item.result});
 }
 
-absl::Status ReportWriter::Write(const Run& run, const InputReader& reader, cli::Output& out) const {
+absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& reader) const {
   const EpochRecord& record = setup_.detector.record();
   Report report;
   report.tool = "watermark-detect";
@@ -115,6 +115,10 @@ absl::Status ReportWriter::Write(const Run& run, const InputReader& reader, cli:
   report.limits.push_back("a mark names the account whose answers were used, not who used them");
 
   CM_RETURN_IF_ERROR(DeriveValues(&report));
+  return report;
+}
+
+absl::Status ReportWriter::Write(const Report& report, cli::Output& out) const {
   CM_ASSIGN_OR_RETURN(const Secret32 seed, setup_.store->SigningKey());
   CM_ASSIGN_OR_RETURN(std::string envelope, SignReport(report, seed));
   CM_RETURN_IF_ERROR(out.Write(envelope));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "countermark/detect/detector.h"
+#include "countermark/evidence/report.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
@@ -87,8 +88,10 @@ class ReportWriter {
  public:
   ReportWriter(const Options& options, const Setup& setup) : options_(options), setup_(setup) {}
   void Add(const Item& item, uint64_t position);
-  // `out` is a new file, which is committed. The run is complete: a report has no member that says otherwise.
-  absl::Status Write(const Run& run, const InputReader& reader, cli::Output& out) const;
+  // What the run came to, values and verdict derived. A report has no member that says that a run is incomplete: whoever shows it says so.
+  absl::StatusOr<Report> Make(const Run& run, const InputReader& reader) const;
+  // Signs it. `out` is a new file, which is committed. The run is complete.
+  absl::Status Write(const Report& report, cli::Output& out) const;
 
  private:
   struct RecordTests {
