@@ -38,6 +38,25 @@ Kind Loops(const std::vector<Kind>& kinds) {
   return loops;
 }
 
+// Repeats chosen to be as bad as they can: walks of 200 to 600 steps over 3 to 12 tokens, so that the same windows come again and again, mostly before another token, and every second
+// walk said once more with one token in eight changed.
+Kind Patchwork(const std::vector<Kind>& kinds) {
+  std::mt19937_64 random(2);
+  Kind patchwork{"patchwork", {}};
+  while (patchwork.ids.size() < 200000) {
+    const std::vector<uint32_t>& from = kinds[random() % kinds.size()].ids;
+    std::vector<uint32_t> few(3 + random() % 10);
+    for (uint32_t& token : few) token = from[random() % from.size()];
+    std::vector<uint32_t> walk(200 + random() % 401);
+    for (uint32_t& token : walk) token = few[random() % few.size()];
+    patchwork.ids.insert(patchwork.ids.end(), walk.begin(), walk.end());
+    if (random() % 2 == 0) continue;
+    for (uint32_t& token : walk) token = random() % 8 == 0 ? few[random() % few.size()] : token;
+    patchwork.ids.insert(patchwork.ids.end(), walk.begin(), walk.end());
+  }
+  return patchwork;
+}
+
 std::string Chat(const std::string& text) {
   std::string chat;
   int turn = 0;
@@ -63,10 +82,11 @@ absl::StatusOr<std::vector<Kind>> LoadCorpus(const std::string& folder, const To
     kinds.push_back(std::move(kind));
     if (kinds.back().name == "manual") manual = std::move(text);
   }
-  Kind loops = Loops(kinds);
+  Kind loops = Loops(kinds), patchwork = Patchwork(kinds);
   CM_ASSIGN_OR_RETURN(Kind chat, Tokens("chat", Chat(manual), tokenizer));
   kinds.push_back(std::move(loops));
   kinds.push_back(std::move(chat));
+  kinds.push_back(std::move(patchwork));
   return kinds;
 }
 

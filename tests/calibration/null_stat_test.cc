@@ -5,7 +5,7 @@
 // Seeds are fixed, so a run does not fail by chance. When the format, the tokenizer or the corpus changes, the draw is a new one, and some sound
 // build would fail with probability at most 1e-3:
 //   24 bands of hits (3 schemes × 2 arrangements × 4 levels)      at 2e-5 each   4.8e-4
-//   42 distances of randomised p (6 × 7 kinds of text)            at 2e-6 each   0.9e-4
+//   48 distances of randomised p (6 × 8 kinds of text)            at 2e-6 each   1.0e-4
 //   24 e-value counts and 6 means                                 at 4e-6 each   1.2e-4
 //   4 bands of accounts, 2 counts of verdicts, 8 bands of copies   at 1e-5 each   1.4e-4
 // Each band of hits at its own 99.9 % is printed as well, as `own`.

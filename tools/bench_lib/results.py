@@ -14,11 +14,15 @@ def commit(root, allow_dirty):
     """The commit the programs are built from. Files that the bench itself writes do not make a tree dirty."""
     git = lambda *a: subprocess.run(["git", "-C", root, *a], check=True, capture_output=True, text=True).stdout
     changed = [line[3:] for line in git("status", "--porcelain").splitlines()]
-    changed = [p for p in changed if not p.startswith("docs/results/") and p != "docs/benchmarks.md"]
+    changed = [p for p in changed if not p.startswith("docs/results/") and p not in ("docs/benchmarks.md", "docs/robustness.md")]
     if changed and not allow_dirty:
         raise SystemExit(f"bench: error: the working tree differs from its commit ({changed[0]}, {len(changed)} in all); figures could not be "
                          "said to be that commit's\nbench: hint: commit first, or --allow-dirty, which is written into the result")
     return git("rev-parse", "HEAD").strip() + ("+dirty" if changed else "")
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def machine():
@@ -47,7 +51,7 @@ def write(root, name, command, commit_id, machine_, figures):
     for figure in figures:
         figure.setdefault("against", "")
         figure["value"] = float(f"{figure['value']:.4g}")
-    result = {"command": command, "commit": commit_id, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    result = {"command": command, "commit": commit_id, "date": now(),
               "machine": machine_, "figures": figures}
     folder = os.path.join(root, "docs", "results")
     os.makedirs(folder, exist_ok=True)
