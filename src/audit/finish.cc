@@ -234,14 +234,6 @@ absl::StatusOr<DatasetResult> Finish(const RunDirectory& run, const AuditKeys& k
   c.pooled_log10_p = Log10P(c.totals.base, mark);
   c.pooled_log10_e = Log10E(c.totals.base, mark);
   c.pooled_corrected = BonferroniAdjust(c.pooled_log10_p, c.tests);
-  if (!options.unordered_log10_e.empty()) {  // the mean of e-values is one; their highest on the way are none
-    c.unordered = true;
-    const double top = *std::max_element(options.unordered_log10_e.begin(), options.unordered_log10_e.end());
-    double sum = 0;
-    for (const double e : options.unordered_log10_e) sum += std::pow(10.0, e - top);
-    c.totals.log10_e = c.totals.log10_e_highest = top + std::log10(sum / static_cast<double>(options.unordered_log10_e.size()));
-    c.totals.highest_after = c.totals.records;
-  }
   c.sparse_log10_p = std::min(0.0, -c.totals.log10_e_highest);
   c.sparse_corrected = BonferroniAdjust(c.sparse_log10_p, c.tests);
   CM_ASSIGN_OR_RETURN(c.families, JudgeFamilies(keys, lanes, c.tests, judge));

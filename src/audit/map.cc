@@ -309,6 +309,7 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
     });
   }
   InputEnd end;
+  end.disk = LookAtFiles(options.files);
   absl::Status status;
   while (true) {
     RawSegment segment = CutSegment(reader, options.limit, end.segments, end.records);

@@ -82,6 +82,10 @@ absl::StatusOr<CandidateState> ParseCandidates(std::string_view bytes, const Dig
 absl::StatusOr<CandidateState> ScoreCandidateFamilies(const RunDirectory& run, const SegmentSource& source, const FrameLog& firsts, const AuditKeys& keys, int threads,
                                                       const AuditObserver& observer);
 
+// The three phases before this line, one after the other: all that follows the input (dataset.cc).
+absl::StatusOr<CandidateState> Reduce(const RunDirectory& run, const SegmentSource& source, const AuditKeys& keys, int threads, uint64_t memory, FrameLog* firsts, FrameLog* sums,
+                                      const AuditObserver& observer);
+
 // ---- Results (finish.cc). ------------------------------------------------------------------------------------------------------------------
 // One run, or the parts of one.
 struct Lane {
@@ -89,10 +93,12 @@ struct Lane {
   const FrameLog* sums;
   CandidateState candidates;
 };
+inline constexpr std::string_view kOrderOfInput = "of the input";
+inline constexpr std::string_view kOrderOfRuns = "of the runs by the checksums of their inputs";
 struct FinishOptions {
   std::string kind;                       // "dataset", "merge"
   std::string tokenizer_sha256;           // empty: ids
-  std::vector<double> unordered_log10_e;  // of runs without a common order; empty: one product along all documents
+  std::string_view order;                 // in which the documents are: one of the two above
   int threads = 1;
 };
 absl::StatusOr<DatasetResult> Finish(const RunDirectory& run, const AuditKeys& keys, const std::vector<Lane>& lanes, const JudgeOptions& judge, const FinishOptions& options,

@@ -68,7 +68,9 @@ std::string ResultJson(const RunDirectory& run, const AuditKeys& keys, const Con
   json out = {{"schema_version", 1}, {"tool", "watermark-audit"}, {"mark_format", 1}, {"verdict", std::string(c.verdict)}, {"alpha", judge.alpha}};
   out["run"] = {{"kind", options.kind}, {"format", kRunFormat}, {"options_sha256", HexEncode(run.digest)}, {"key_fingerprint", keys.Fingerprint()}};
   const json parsed = json::parse(run.options, nullptr, false);
-  if (parsed.is_object() && parsed.contains("part")) out["run"]["part"] = parsed["part"];
+  for (const char* name : {"part", "runs"}) {
+    if (parsed.is_object() && parsed.contains(name)) out["run"][name] = parsed[name];
+  }
   out["tokenizer_sha256"] = options.tokenizer_sha256.empty() ? json(nullptr) : json(options.tokenizer_sha256);
   out["mark"] = {{"scheme", std::string(SchemeName(mark.scheme))}, {"window", mark.window}};
   if (mark.scheme == Scheme::kPartition) out["mark"]["green"] = mark.green;
@@ -85,7 +87,7 @@ std::string ResultJson(const RunDirectory& run, const AuditKeys& keys, const Con
                    {"highest_after_documents", t.highest_after},
                    {"log10_p", Plain(c.sparse_log10_p)},
                    {"log10_p_corrected", Plain(c.sparse_corrected)},
-                   {"order", c.unordered ? "none: mean of the runs' e-values" : "of the input"},
+                   {"order", std::string(options.order)},
                    {"shares", kSparseShares},
                    {"bets", kEValueBets}};
 

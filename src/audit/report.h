@@ -53,7 +53,6 @@ struct Conclusion {
   uint64_t tests = 0;  // among which alpha is shared
   double pooled_log10_p = 0, pooled_log10_e = 0, pooled_corrected = 0;
   double sparse_log10_p = 0, sparse_corrected = 0;
-  bool unordered = false;
   std::vector<FamilyResult> families;
   double listing_log10_e = 0;
   uint64_t listed = 0;

@@ -34,6 +34,20 @@ json KeysJson(const AuditKeys& keys) {
   return all;
 }
 
+// JSON of a few levels, as a run's files are. Discarded: it is none, or so deep that walking it would exhaust the stack.
+json ParseShallow(std::string_view text) {
+  constexpr int kDeepest = 16;
+  bool deep = false;
+  json parsed = json::parse(
+      text.begin(), text.end(),
+      [&deep](int depth, json::parse_event_t, json&) {
+        deep |= depth > kDeepest;
+        return depth <= kDeepest;
+      },
+      false);
+  return deep ? json(json::value_t::discarded) : parsed;
+}
+
 constexpr std::string_view kRemedy = "; remove this file and start again: what the others hold is kept";
 
 absl::Status Damaged(const std::string& place, const absl::Status& status) {
@@ -78,13 +92,38 @@ std::string OptionsJson(const AuditKeys& keys, const Tokenizer* tokenizer, const
   return Dump(all) + "\n";
 }
 
-std::string MergeOptionsJson(const AuditKeys& keys, const std::vector<RunDirectory>& runs, bool unordered) {
+std::string MergeOptionsJson(const AuditKeys& keys, const std::vector<Digest32>& runs) {
   json all = KeysJson(keys);
   all["format"] = kRunFormat;
   all["kind"] = "merge";
-  all["unordered"] = unordered;
-  for (const RunDirectory& run : runs) all["runs"].push_back(HexEncode(run.digest));
+  for (const Digest32& digest : runs) all["runs"].push_back(HexEncode(digest));
   return Dump(all) + "\n";
+}
+
+absl::StatusOr<json> ParseRunOptions(const RunDirectory& run) {
+  json all = ParseShallow(run.options);
+  const auto wrong = [&run](std::string_view what) { return absl::DataLossError(Cat("'", run.File("run.json"), "': not the options of a run: ", what)); };
+  if (!all.is_object()) return wrong("no JSON object");
+  for (const char* name : {"kind", "format", "key_fingerprint", "mark", "vocabulary", "candidates"}) {
+    if (!all.contains(name)) return wrong(Cat("no member '", name, "'"));
+  }
+  if (!all["kind"].is_string()) return wrong("'kind' is no string");
+  if (all["kind"] != "dataset") return all;
+  for (const char* name : {"part", "input"}) {
+    if (!all.contains(name) || !all[name].is_object()) return wrong(Cat("'", name, "' is no object"));
+  }
+  const json& part = all["part"];
+  for (const char* name : {"of", "index"}) {
+    if (!part.contains(name) || !part[name].is_number_unsigned() || part[name].get<uint64_t>() > 65536) return wrong(Cat("'part.", name, "' is no number of a part"));
+  }
+  if (part["index"].get<uint64_t>() >= part["of"].get<uint64_t>()) return wrong("'part.index' is no number of a part");
+  const json& input = all["input"];
+  if (!input.contains("files") || !input["files"].is_array()) return wrong("'input.files' is no array");
+  for (const json& file : input["files"]) {
+    if (!file.is_string()) return wrong("'input.files' holds what is no string");
+  }
+  if (!all.contains("tokenizer_sha256") || !(all["tokenizer_sha256"].is_string() || all["tokenizer_sha256"].is_null())) return wrong("'tokenizer_sha256' is no string");
+  return all;
 }
 
 std::string RunDirectory::File(std::string_view name) const { return path + "/" + std::string(name); }
@@ -103,8 +142,8 @@ absl::StatusOr<RunDirectory> RunDirectory::CreateOrResume(const std::string& pat
   }
   absl::StatusOr<std::string> before = ReadWholeFile(run.File("run.json"), kMaxOptions);
   if (before.ok() && *before != options) {
-    const json then = json::parse(*before, nullptr, false), now = json::parse(options);
-    if (then.is_discarded()) return absl::DataLossError(Cat("'", run.File("run.json"), "': not JSON; take another directory"));
+    const json then = ParseShallow(*before), now = json::parse(options);
+    if (!then.is_object()) return absl::DataLossError(Cat("'", run.File("run.json"), "': not the options of a run; take another directory"));
     return absl::FailedPreconditionError(Cat("'", path, "': this run directory was made with other options: ", Difference(then, now, ""),
                                              "; give it what it was made with, or take another directory"));
   }
@@ -123,7 +162,7 @@ absl::StatusOr<RunDirectory> RunDirectory::OpenFinished(const std::string& path)
   run.path = path;
   CM_ASSIGN_OR_RETURN(run.options, ReadWholeFile(run.File("run.json"), kMaxOptions));
   run.digest = Sha256(std::string_view(run.options));
-  const json parsed = json::parse(run.options, nullptr, false);
+  const json parsed = ParseShallow(run.options);
   if (!parsed.is_object() || !parsed.contains("format")) return absl::DataLossError(Cat("'", run.File("run.json"), "': not the options of a run"));
   if (parsed["format"] != kRunFormat) {
     return absl::FailedPreconditionError(Cat("'", path, "': format version ", Dump(parsed["format"]), ", and this program knows ", kRunFormat));
@@ -132,8 +171,8 @@ absl::StatusOr<RunDirectory> RunDirectory::OpenFinished(const std::string& path)
 }
 
 absl::StatusOr<InputEnd> ReadInputEnd(const RunDirectory& run) {
-  CM_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(run.File("input.json"), 1 << 20));
-  const json parsed = json::parse(text, nullptr, false);
+  CM_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(run.File("input.json"), kMaxOptions));
+  const json parsed = ParseShallow(text);
   InputEnd end;
   for (const auto& [name, value] : {std::pair("segments", &end.segments), std::pair("records", &end.records), std::pair("raw_bytes", &end.raw_bytes)}) {
     if (!parsed.is_object() || !parsed.contains(name) || !parsed[name].is_number_unsigned()) {
@@ -143,12 +182,44 @@ absl::StatusOr<InputEnd> ReadInputEnd(const RunDirectory& run) {
   }
   if (!parsed.contains("raw_crc32c") || !parsed["raw_crc32c"].is_number_unsigned()) return absl::DataLossError(Cat("'", run.File("input.json"), "': no member 'raw_crc32c'"));
   end.raw_crc = parsed["raw_crc32c"].get<uint32_t>();
+  if (parsed.contains("files") && parsed["files"].is_array()) {
+    for (const json& file : parsed["files"]) {
+      if (!file.is_array() || file.size() != 2 || !file[0].is_number_unsigned() || !file[1].is_number_integer()) {
+        return absl::DataLossError(Cat("'", run.File("input.json"), "': 'files' is not lengths and times; remove this file and start again"));
+      }
+      end.disk.push_back({file[0].get<uint64_t>(), file[1].get<int64_t>()});
+    }
+  }
   return end;
 }
 
 absl::Status WriteInputEnd(const RunDirectory& run, const InputEnd& end) {
-  const json out = {{"segments", end.segments}, {"records", end.records}, {"raw_bytes", end.raw_bytes}, {"raw_crc32c", end.raw_crc}};
+  json out = {{"segments", end.segments}, {"records", end.records}, {"raw_bytes", end.raw_bytes}, {"raw_crc32c", end.raw_crc}, {"files", json::array()}};
+  for (const FileOnDisk& file : end.disk) out["files"].push_back({file.bytes, file.written});
   return ReplaceFileAtomically(run.File("input.json"), Dump(out) + "\n");
+}
+
+std::vector<FileOnDisk> LookAtFiles(const std::vector<std::string>& files) {
+  std::vector<FileOnDisk> all;
+  for (const std::string& file : files) {
+    struct stat info = {};
+    const bool known = file != "-" && stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+    all.push_back(known ? FileOnDisk{static_cast<uint64_t>(info.st_size), info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec} : FileOnDisk());
+  }
+  return all;
+}
+
+absl::Status CheckFilesAreAsRead(const InputEnd& end, const std::vector<std::string>& files, const AuditObserver& observer) {
+  if (end.disk.size() != files.size()) return absl::OkStatus();
+  const std::vector<FileOnDisk> now = LookAtFiles(files);
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (end.disk[i] == FileOnDisk() || now[i] == FileOnDisk() || now[i] == end.disk[i]) continue;
+    if (now[i].bytes != end.disk[i].bytes) {
+      return absl::FailedPreconditionError(Cat("the input has changed since this run read it: '", files[i], "' had ", end.disk[i].bytes, " bytes and has ", now[i].bytes, "; take another run directory"));
+    }
+    observer.note(Cat("'", files[i], "' was written to since this run read it; the result is of what it held then"));
+  }
+  return absl::OkStatus();
 }
 
 void SegmentSource::Add(const FrameLog* log, const InputEnd& end, std::vector<std::string> files) {

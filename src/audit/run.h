@@ -11,6 +11,7 @@
 #ifndef COUNTERMARK_SRC_AUDIT_RUN_H_
 #define COUNTERMARK_SRC_AUDIT_RUN_H_
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,21 @@
 
 namespace countermark::audit {
 
+// A file of the input as it was when reading began; not known (0, 0) of what is no regular file.
+struct FileOnDisk {
+  uint64_t bytes = 0;
+  int64_t written = 0;  // nanoseconds since 1970
+  bool operator==(const FileOnDisk&) const = default;
+};
+std::vector<FileOnDisk> LookAtFiles(const std::vector<std::string>& files);
+
 // The end of the input, in input.json.
 struct InputEnd {
   uint64_t segments = 0;
   uint64_t records = 0;
   uint64_t raw_bytes = 0;
   uint32_t raw_crc = 0;
+  std::vector<FileOnDisk> disk;  // a file each
 };
 
 struct RunDirectory {
@@ -44,11 +54,15 @@ struct RunDirectory {
 
 // Canonical JSON (keys sorted, no blanks) of everything the integers of a run hang on.
 std::string OptionsJson(const AuditKeys& keys, const Tokenizer* tokenizer, const DatasetOptions& options);
-std::string MergeOptionsJson(const AuditKeys& keys, const std::vector<RunDirectory>& runs, bool unordered);
+std::string MergeOptionsJson(const AuditKeys& keys, const std::vector<Digest32>& runs);
+// run.json of another's making, held to its form: format, kind, part (of, index), input.files, tokenizer_sha256 and what two runs are compared by are there and of their kinds.
+absl::StatusOr<nlohmann::json> ParseRunOptions(const RunDirectory& run);
 
 // NotFound while the input has not been read to its end.
 absl::StatusOr<InputEnd> ReadInputEnd(const RunDirectory& run);
 absl::Status WriteInputEnd(const RunDirectory& run, const InputEnd& end);
+// FailedPrecondition where a file has another length than when it was read, to whose bytes no checksum is held any more; a note where it was written to since.
+absl::Status CheckFilesAreAsRead(const InputEnd& end, const std::vector<std::string>& files, const AuditObserver& observer);
 
 // Segments of one run, or of several one after the other.
 class SegmentSource {

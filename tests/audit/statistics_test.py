@@ -137,24 +137,37 @@ def test_parts_by_hash_add_up_to_the_whole(whole):
     assert twice.returncode == 2 and 'part 2 is given twice' in twice.err
 
 
+def input_checksum(run):
+    end = json.loads((run / 'input.json').read_text())
+    return end['raw_crc32c'], end['raw_bytes']
+
+
 def test_runs_over_different_documents_merge_as_sets_of_pairs(whole):
     folder, epoch, texts, _, flags = whole
-    halves = [texts[:20], texts[20:] + texts[:5]]  # they share documents: counts must not add
+    pieces = [texts[:20], texts[20:] + texts[:5], texts[3:4] * 3]  # they share documents: counts must not add
     runs = []
-    for i, half in enumerate(halves):
-        runs.append(folder / f'half{i}')
-        audit(jsonl(folder / f'half{i}.jsonl', [{'token_ids': t} for t in half]), '--run', runs[-1], *flags)
+    for i, piece in enumerate(pieces):
+        runs.append(folder / f'piece{i}')
+        audit(jsonl(folder / f'piece{i}.jsonl', [{'token_ids': t} for t in piece]), '--run', runs[-1], *flags)
+    # The documents' order is that of the inputs' checksums, whoever asks and in whatever order: nobody can try the orders for the highest E.
+    order = sorted(range(3), key=lambda i: input_checksum(runs[i]))
     assert merge(*runs, '--run', folder / 'both', *flags).returncode == 1
-    want = audit_oracle.audit(epoch, halves[0] + halves[1], ACCOUNTS)
+    want = audit_oracle.audit(epoch, sum((pieces[i] for i in order), []), ACCOUNTS)
     got = result(folder / 'both')
     assert (got['pooled']['scored'], int(got['pooled']['statistic'])) == want['pooled']
     assert got['pooled']['scored'] < sum(result(r)['pooled']['scored'] for r in runs)
-    assert got['sparse']['log10_e'] == pytest.approx(want['sparse'][-1], abs=1e-9)
+    assert got['sparse']['log10_e'] == pytest.approx(want['sparse'][-1], abs=1e-9) and got['sparse']['order'] == 'of the runs by the checksums of their inputs'
     assert [(d['first_scored'], int(d['first_statistic'])) for d in documents(folder / 'both')] == want['first']
-    assert [d['file'] for d in documents(folder / 'both')][::20] == [str(folder / 'half0.jsonl'), str(folder / 'half1.jsonl'), str(folder / 'half1.jsonl')]
+    files = [d['file'] for d in documents(folder / 'both')]
+    assert list(dict.fromkeys(files)) == [str(folder / f'piece{i}.jsonl') for i in order]
+    assert got['run']['runs'] == [result(runs[i])['run']['options_sha256'] for i in order]
 
-    assert merge(*runs, '--run', folder / 'unordered', '--unordered', *flags).returncode == 1
-    loose = result(folder / 'unordered')
-    e = [result(r)['sparse']['log10_e'] for r in runs]
-    assert loose['sparse']['log10_e'] == pytest.approx(math.log10((10**e[0] + 10**e[1]) / 2), abs=1e-9)
-    assert loose['pooled'] == got['pooled']
+    for i, other in enumerate((runs[::-1], runs[1:] + runs[:1])):
+        assert merge(*other, '--run', folder / f'other{i}', *flags).returncode == 1
+        for name in ('run.json', 'result.json', 'documents.jsonl'):
+            assert (folder / f'other{i}' / name).read_bytes() == (folder / 'both' / name).read_bytes()
+    assert merge(*runs[::-1], '--run', folder / 'both', *flags).returncode == 1  # the same run directory, in another order
+
+    twice = merge(runs[0], runs[1], runs[0], '--run', folder / 'twice', *flags)
+    assert twice.returncode == 2 and 'are the same run: its documents would count twice' in twice.err
+    assert '--unordered' in merge(*runs, '--run', folder / 'loose', '--unordered', *flags).err  # there is no choice that could be made having seen results

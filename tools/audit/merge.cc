@@ -6,7 +6,6 @@ namespace {
 
 struct Options : CommonOptions {
   std::vector<std::string> runs;
-  bool unordered = false;
 };
 
 }  // namespace
@@ -14,16 +13,15 @@ struct Options : CommonOptions {
 Command AddMerge(cli::Program* program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("merge", "puts finished runs together: the parts of one input, or runs over different documents");
-  app->add_option("runs", options->runs, "run directories of 'dataset'; over different documents, in the order that was fixed beforehand")->required();
+  app->add_option("runs", options->runs, "run directories of 'dataset', in any order")->required();
   app->add_option("--run", options->run, "run directory of the whole: made, or gone on with")->required();
-  app->add_flag("--unordered", options->unordered, "no order of the runs was fixed beforehand: the sparse test is the mean of theirs");
   options->AddKeysTo(*app);
   options->AddRestTo(*app);
   return {app, [program, options]() -> int {
             absl::StatusOr<Loaded> loaded = Load(*program, *options);
             if (!loaded.ok()) return program->Fail(loaded.status());
             Watcher watcher(*program);
-            const absl::StatusOr<DatasetResult> result = MergeRuns(loaded->keys, options->runs, options->run, options->unordered, options->detect.threads,
+            const absl::StatusOr<DatasetResult> result = MergeRuns(loaded->keys, options->runs, options->run, options->detect.threads,
                                                                    options->memory_mib << 20, options->judge, watcher.observer());
             watcher.Finish();
             return Conclude(*program, *options, result);

@@ -108,9 +108,9 @@ struct DatasetPlan {
 absl::StatusOr<DatasetPlan> PlanDataset(const AuditKeys& keys, const Tokenizer* tokenizer, const DatasetOptions& options);
 
 // Puts finished runs together into a new directory, as the runs themselves say: parts of one input (every part once), or runs over different
-// documents, in the order given, by their pairs. `unordered`: runs over documents that have no order fixed beforehand: E is the mean of the
-// runs' own, instead of one along all documents. `keys` with the same candidates as the runs had.
-absl::StatusOr<DatasetResult> MergeRuns(const AuditKeys& keys, const std::vector<std::string>& runs, const std::string& directory, bool unordered, int threads, uint64_t memory,
+// documents, by their pairs. Their order does not hang on that of `runs`: parts stand by their number, documents by the checksums of the runs' inputs, so that the order the sparse
+// test needs is decided by the texts and by nobody. `keys` with the same candidates as the runs had.
+absl::StatusOr<DatasetResult> MergeRuns(const AuditKeys& keys, const std::vector<std::string>& runs, const std::string& directory, int threads, uint64_t memory,
                                         const JudgeOptions& judge, const AuditObserver& observer);
 
 }  // namespace countermark
