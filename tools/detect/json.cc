@@ -71,6 +71,32 @@ void AppendTests(const DetectionResult& result, const Detector& detector, std::s
   *out += ']';
 }
 
+void AppendPassages(const std::vector<Passage>& passages, const Detector& detector, std::string* out) {
+  *out += ",\"regions\":[";
+  for (const Passage& passage : passages) {
+    const Region& region = passage.placed.region;
+    if (out->back() != '[') *out += ',';
+    *out += "{\"reading\":0,\"name\":";
+    AppendString(detector.record().channels[0].name, out);
+    *out += ",\"begin\":";
+    AppendNumber(passage.placed.begin, out);
+    *out += ",\"end\":";
+    AppendNumber(passage.placed.end, out);
+    *out += ",\"scored\":";
+    AppendNumber(region.count.scored, out);
+    *out += ",\"statistic\":";
+    AppendStatistic(region.count.statistic, out);
+    *out += ",\"tries\":\"";
+    AppendStatistic(region.tries, out);
+    *out += "\",\"log10_p\":";
+    AppendNumber(region.log10_p, out);
+    *out += ",\"log10_p_adjusted\":";
+    AppendNumber(region.log10_p_adjusted, out);
+    *out += '}';
+  }
+  *out += ']';
+}
+
 double BaseLog10P(const DetectionResult& result) { return result.channels.empty() ? 0.0 : result.channels[0].log10_p; }
 
 }  // namespace
@@ -86,6 +112,7 @@ void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict 
   AppendString(RecordVerdictName(verdict), out);
   *out += ',';
   AppendTests(item.result, detector, out);
+  if (item.passages) AppendPassages(*item.passages, detector, out);
   *out += ",\"tests_counted\":";
   AppendNumber(tests_counted, out);
   if (!item.status.ok()) {

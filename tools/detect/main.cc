@@ -49,6 +49,10 @@ class Sink {
     RecordVerdict verdict = RecordVerdict::kInconclusive;
     if (item.status.ok()) {
       verdict = met == Met::kBeyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
+      if (item.passages && !item.passages->empty()) {
+        run_->passages += item.passages->size();
+        if (verdict == RecordVerdict::kNoEvidence) verdict = RecordVerdict::kMarked;  // each has passed its own part of alpha
+      }
       run_->marked += verdict == RecordVerdict::kMarked;
       run_->too_short += item.result.scored == 0;
       Pool(item);
@@ -133,6 +137,10 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   uint64_t counted = 0;
   CM_ASSIGN_OR_RETURN(const uint64_t records, CountForVerdicts(files, options, &counted));
   run->ledger = setup.detector.Ledger(records);
+  if (options.regions) {
+    run->ledger.regions = 1;
+    run->ledger.questions = TestLedger::QuestionsOf(records, /*regions=*/true);
+  }
   cli::Progress progress(program, "records", counted != 0 ? counted : records);
   InputReader reader(std::move(files), options.input);
   Sink sink(program, options, setup, reader, run, &progress);
@@ -141,6 +149,7 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   pipeline.input = options.input;
   pipeline.limit = options.limit;
   pipeline.threads = options.threads;
+  if (options.regions) pipeline.passage_level = PassageLevel(run->ledger, options.alpha);
   pipeline.keep_text = !options.html.empty();
   CM_RETURN_IF_ERROR(RunPipeline(reader, setup.detector, setup.tokenizer.get(), pipeline, [&sink](Item& item) { return sink.Take(item); }));
   progress.Finish();

@@ -77,6 +77,7 @@ void AddOptions(cli::Program& program, Options* o) {
   const std::string output = "Verdict and output";
   app.add_option("--alpha", o->alpha, "chance of one or more false claims in the whole run, over all records and their pool")->group(output)->check(cli::Between(1e-300, 0.5));
   app.add_option("--min-coverage", o->min_coverage, "share of records that must be readable for a verdict")->group(output)->check(cli::Between(0.0, 1.0));
+  app.add_flag("--regions", o->regions, "look for marked passages in each record, and say where they stand (docs/regions.md)")->group(output);
   CLI::Option* json = app.add_flag("--json", o->json, "one JSON object on standard output")->group(output);
   app.add_flag("--jsonl", o->jsonl, "one JSON object a record, in order (its log10_p is the base channel's; accounts are tested apart); a summary on standard error")->group(output)->excludes(json);
   app.add_option("--report", o->report, "write a signed report (DSSE) to this new file")->group(output);
@@ -92,6 +93,7 @@ void AddOptions(cli::Program& program, Options* o) {
       "watermark-detect suspect.jsonl --keystore keys.cmks --epoch 2026-11 --passphrase-file pass --tokenizer model.gguf --text-field text\n"
       "watermark-detect answers.jsonl.zst --epoch-key epoch.key --token-ids-field token_ids --accounts accounts.txt --jsonl\n"
       "zcat crawl.jsonl.gz | watermark-detect - --bundle epoch.bundle --tokenizer model.gguf --text-field text --records 120000 --json\n"
+      "watermark-detect book.txt --epoch-key epoch.key --tokenizer model.gguf --regions\n"
       "watermark-detect essay.txt --epoch-key bare.key --scheme gumbel --window 2 --weights 0.5,0.5 --tokenizer spiece.model");
 }
 
@@ -135,6 +137,7 @@ absl::Status Settle(int argc, char** argv, Options* o) {
     }
     if (!o->report.empty()) return absl::InvalidArgumentError("--report signs findings of our own mark; another project's key is committed to nowhere");
     if (!o->html.empty() || !o->csv.empty()) return absl::InvalidArgumentError("--html and --csv show findings of our own mark");
+    if (o->regions) return absl::InvalidArgumentError("--regions looks for passages with our own mark");
   } else if (!o->foreign_config.empty()) {
     return absl::InvalidArgumentError("--format-config belongs to another project's mark: name it by --format");
   }

@@ -38,6 +38,7 @@ struct Options {
 
   double alpha = 1e-6;
   double min_coverage = 0.95;
+  bool regions = false;
   bool json = false;
   bool jsonl = false;
   std::string report;

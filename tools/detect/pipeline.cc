@@ -25,7 +25,7 @@ struct Batch {
 class Worker {
  public:
   Worker(ItemScorer score, const Tokenizer* tokenizer, const PipelineOptions& options, const std::vector<std::string>& paths)
-      : score_(std::move(score)), tokenizer_(tokenizer), input_(options.input), keep_text_(options.keep_text), paths_(paths) {}
+      : score_(std::move(score)), tokenizer_(tokenizer), input_(options.input), keep_text_(options.keep_text), keep_spans_(options.passage_level.has_value()), paths_(paths) {}
 
   void Work(Item& item) {
     if (item.raw.ends_file) {
@@ -53,6 +53,7 @@ class Worker {
       if (tokenizer_ == nullptr) return absl::InvalidArgumentError("this is text, and no --tokenizer was given");
       CM_RETURN_IF_ERROR(tokenizer_->Encode(record.text, &tokens_));
       record.ids.assign(tokens_.ids.begin(), tokens_.ids.end());
+      if (keep_spans_) item.spans.assign(tokens_.spans.begin(), tokens_.spans.end());
     }
     if (record.has_prompt && record.prompt_ids.empty() && !record.prompt_text.empty()) {
       CM_RETURN_IF_ERROR(tokenizer_->Encode(record.prompt_text, &tokens_));
@@ -65,6 +66,7 @@ class Worker {
   const Tokenizer* tokenizer_;
   const InputOptions& input_;
   const bool keep_text_;
+  const bool keep_spans_;
   const std::vector<std::string>& paths_;
   TokenizedText tokens_;
 };
@@ -132,13 +134,17 @@ std::shared_ptr<Batch> ReadBatch(InputReader& reader, uint64_t limit, uint64_t* 
 
 absl::Status RunPipeline(InputReader& reader, const Detector& detector, const Tokenizer* tokenizer, const PipelineOptions& options,
                          const std::function<absl::Status(Item&)>& sink) {
-  const auto make_scorer = [&detector] {
-    return [&detector, pairs = std::make_shared<PairSet>(detector.window())](Item& item) -> absl::Status {
+  const auto make_scorer = [&detector, &options] {
+    return [&detector, &options, pairs = std::make_shared<PairSet>(detector.window())](Item& item) -> absl::Status {
       CM_RETURN_IF_ERROR(detector.CheckIds(item.record.ids));
       pairs->Clear();
       if (item.record.has_prompt) pairs->ExcludeWindowsOf(item.record.prompt_ids);
       pairs->Add(item.record.ids);
       item.result = detector.Score(*pairs);
+      if (options.passage_level) {
+        item.passages = FindPassages(detector, *pairs, item.record.ids, item.spans, item.record.text, *options.passage_level);
+        item.spans = std::vector<ByteSpan>();
+      }
       return absl::OkStatus();
     };
   };

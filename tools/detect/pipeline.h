@@ -4,11 +4,14 @@
 #define COUNTERMARK_TOOLS_DETECT_PIPELINE_H_
 
 #include <functional>
+#include <optional>
+#include <vector>
 
 #include "countermark/detect/detector.h"
 #include "countermark/detect/foreign/format.h"
 #include "countermark/detect/input.h"
 #include "countermark/tokenize/tokenizer.h"
+#include "tools/detect/passages.h"
 
 namespace countermark::detect_tool {
 
@@ -16,7 +19,9 @@ struct Item {
   RawRecord raw;
   InputRecord record;      // `ids` holds the text's ids too
   absl::Status status;     // not OK: this record could not be read or scored
+  std::vector<ByteSpan> spans;  // of the text's ids, until passages have been found
   DetectionResult result;
+  std::optional<std::vector<Passage>> passages;  // where they are looked for
   ForeignScore foreign;             // in place of it, where another project's mark is looked for
   std::vector<ForeignDraw> draws;   // of that, where there are more records than one
 };
@@ -25,6 +30,7 @@ struct PipelineOptions {
   InputOptions input;
   uint64_t limit = 0;  // records; 0: all
   int threads = 0;     // 0: one a core
+  std::optional<double> passage_level;  // look for marked passages; log10 of what one search may err by
   bool keep_text = false;  // leave a record's text to the sink
 };
 

@@ -63,13 +63,13 @@ void ReportWriter::Add(const Item& item, uint64_t position) {
     ++unreadable_[item.raw.file];
     return;
   }
-  const uint64_t tests = item.result.channels.size() + item.result.accounts.size();
+  const uint64_t tests = item.result.channels.size() + item.result.accounts.size() + (item.passages ? item.passages->size() : 0);
   if (listed_ + tests > kRecordTestsListed) {
     ++left_out_;
     return;
   }
   listed_ += tests;
-  records_.push_back({position, item.record.id, item.result});
+  records_.push_back({position, item.record.id, item.result, item.passages.value_or(std::vector<Passage>())});
 }
 
 absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& reader) const {
@@ -106,12 +106,25 @@ absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& rea
   report.ledger = run.ledger;
   report.alpha = options_.alpha;
   AddTests(run.pooled, setup_.detector, 0, "", kPooledAccountsListed, &report.tests);
-  for (const RecordTests& tests : records_) AddTests(tests.result, setup_.detector, tests.position, tests.id, SIZE_MAX, &report.tests);
+  for (const RecordTests& tests : records_) {
+    AddTests(tests.result, setup_.detector, tests.position, tests.id, SIZE_MAX, &report.tests);
+    for (const Passage& passage : tests.passages) {
+      ReportRegion out;
+      out.record = tests.position;
+      out.subject = tests.id;
+      out.name = tests.result.channels[0].name;
+      out.begin = passage.placed.begin;
+      out.end = passage.placed.end;
+      out.count = passage.placed.region.count;
+      report.regions.push_back(std::move(out));
+    }
+  }
   if (left_out_ > 0) report.limits.push_back(Cat("the tests of ", left_out_, " single records are counted and not listed"));
   if (run.pooled.accounts.size() > kPooledAccountsListed) {
     report.limits.push_back(Cat("of ", run.pooled.accounts.size(), " candidate accounts the ", kPooledAccountsListed, " with the smallest p are listed; all are counted"));
   }
   report.limits.push_back("the tests show that the input depends on the key; they do not show how the dependence came about");
+  if (options_.regions) report.limits.push_back("a passage's value is that of the interval as a whole: not every word in it need be marked, and its ends are estimates");
   report.limits.push_back("a mark names the account whose answers were used, not who used them");
 
   CM_RETURN_IF_ERROR(DeriveValues(&report));

@@ -30,6 +30,7 @@ struct Run {
   uint64_t unreadable = 0;
   uint64_t too_short = 0;   // read, and no pair in them
   uint64_t marked = 0;      // with a verdict of their own
+  uint64_t passages = 0;    // found in them
   uint64_t errors = 0;      // unreadable records and files that broke off
   std::vector<RunError> first_errors;   // at most kKeptErrors
   bool incomplete = false;  // a file broke off, or more records came than --records said
@@ -78,6 +79,7 @@ std::string JsonTail(const Run& run, const Options& options, const Setup& setup)
 
 // ---- Table (table.cc) ------------------------------------------------------------------------------------------------------------
 std::string TableHead(const Detector& detector, bool color);
+// A line a passage below the record's row, where passages are looked for.
 std::string TableRow(const Item& item, const Detector& detector, RecordVerdict verdict, bool color);
 // The pooled test, the tests counted and the coverage, for people.
 std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color);
@@ -98,6 +100,7 @@ class ReportWriter {
     uint64_t position;
     std::string id;
     DetectionResult result;
+    std::vector<Passage> passages;
   };
   const Options& options_;
   const Setup& setup_;

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kIdWidth = 32;
 constexpr size_t kAccountWidth = 24;
 constexpr size_t kAccountsShown = 10;
+constexpr size_t kExcerptWidth = 40;
 
 // Number of columns of UTF-8 text, near enough for a table: code points.
 size_t Columns(std::string_view text) {
@@ -54,6 +55,25 @@ std::string PaintVerdict(std::string_view verdict, bool color) {
   return cli::Paint(verdict, style, color);
 }
 
+// The beginning of a text, in one line and fit for a terminal.
+std::string Head(std::string text, size_t width) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  size_t columns = 0, at = 0;
+  for (; at < text.size(); ++at) {
+    columns += (static_cast<unsigned char>(text[at]) & 0xC0) != 0x80;
+    if (columns > width) break;
+  }
+  const bool whole = at == text.size();
+  return cli::Printable(text.substr(0, at)) + (whole ? "" : "…");
+}
+
+std::string PassageRow(const Passage& passage, bool color) {
+  const Region& region = passage.placed.region;
+  std::string row = "  " + Fit(Cat(passage.in_tokens ? "tokens " : "bytes ", Thousands(passage.placed.begin), "–", Thousands(passage.placed.end)), kIdWidth - 2);
+  row += Right(Thousands(region.count.scored), 10) + Right(Log(region.log10_p), 14) + "  adjusted " + Right(Log(region.log10_p_adjusted), 9);
+  return row + (passage.excerpt.empty() ? "" : "  " + cli::Paint(Head(passage.excerpt, kExcerptWidth), "2", color)) + "\n";
+}
+
 // Candidates by their p, smallest first; equal ones in the order given.
 std::vector<size_t> Ranked(const std::vector<AccountTest>& accounts, size_t how_many) {
   std::vector<size_t> order(accounts.size());
@@ -64,6 +84,13 @@ std::vector<size_t> Ranked(const std::vector<AccountTest>& accounts, size_t how_
   });
   order.resize(how_many);
   return order;
+}
+
+// By the questions of the run.
+std::string AlphaIsShared(const TestLedger& ledger) {
+  const bool pool = ledger.records != 1;
+  if (ledger.regions > 0) return pool ? ", a third of it each for the pool, the records and their passages" : ", half of it for the record and half for its passages";
+  return pool ? ", half of it for the pool and half for the records" : "";
 }
 
 }  // namespace
@@ -83,7 +110,9 @@ std::string TableRow(const Item& item, const Detector& detector, RecordVerdict v
     const AccountTest& test = item.result.accounts[best];
     row += "  " + Fit(detector.accounts()[best], kAccountWidth) + Right(Log(test.log10_p), 11) + Right(Log(test.log10_p_adjusted), 11);
   }
-  return row + "  " + PaintVerdict(RecordVerdictName(verdict), color) + "\n";
+  row += "  " + PaintVerdict(RecordVerdictName(verdict), color) + "\n";
+  for (const Passage& passage : item.passages.value_or(std::vector<Passage>())) row += PassageRow(passage, color);
+  return row;
 }
 
 std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color) {
@@ -106,10 +135,13 @@ std::string Summary(const Run& run, const Options& options, const Setup& setup, 
               " pairs  log10 p " + Right(Log(test.log10_p), 11) + "  corrected " + Right(Log(corrected), 11) + (named ? "  named" : "") + "\n";
     }
   }
+  if (options.regions) {
+    text += Cat("passages: ", Thousands(run.passages), ", each with log10 p adjusted ", Log(PassageLevel(run.ledger, options.alpha)), " or below\n");
+  }
   char alpha[32];
   std::snprintf(alpha, sizeof alpha, "%g", options.alpha);
   text += Cat("tests counted: ", Thousands(run.ledger.Total()), run.ledger.records == 0 ? " for the pool and as many a record, and the number of records is not known" : "",
-              "; alpha ", alpha, run.ledger.questions > 1 ? ", half of it for the pool and half for the records" : "", "\n");
+              "; alpha ", alpha, AlphaIsShared(run.ledger), "\n");
   text += Cat("coverage: ", Thousands(run.records - run.unreadable), " of ", Thousands(run.records), " records read, ", Thousands(run.too_short), " of them too short to score",
               run.incomplete ? "; the input is incomplete" : "", "\n");
   text += "verdict: " + PaintVerdict(OverallVerdict(run, options.min_coverage), color);
