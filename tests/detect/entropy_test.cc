@@ -36,9 +36,9 @@ TEST(EntropyWeight, FollowsThePublishedRule) {
   EXPECT_EQ(kEntropyRule, "entropy-1");
   EXPECT_EQ(EntropyWeight(0), 0);
   EXPECT_EQ(EntropyWeight(0.001), 0);
-  EXPECT_EQ(EntropyWeight(0.01), 3);
-  EXPECT_EQ(EntropyWeight(std::log(2.0)), 128);
-  EXPECT_EQ(EntropyWeight(3), 243);
+  EXPECT_EQ(EntropyWeight(0.02), 3);
+  EXPECT_EQ(EntropyWeight(2 * std::log(2.0)), 128);
+  EXPECT_EQ(EntropyWeight(6), 243);
   EXPECT_EQ(EntropyWeight(50), 256);
 }
 
@@ -47,9 +47,15 @@ TEST(EntropyWeights, APairHasTheWeightOfItsFirstPlace) {
   const std::vector<double> nats = {9, 9, 0.1, 0.2, 0.3, 5, 0.4};
   PairSet pairs(2);
   pairs.Add(ids);  // (1 2 → 3), (2 3 → 1), (3 1 → 2), [1 2 → 3 again], (2 3 → 4)
-  const auto weights = EntropyWeights(pairs, ids, nats);
-  ASSERT_TRUE(weights.ok());
-  EXPECT_EQ(*weights, (std::vector<PairWeight>{EntropyWeight(0.1), EntropyWeight(0.2), EntropyWeight(0.3), EntropyWeight(0.4)}));
+  std::vector<PairWeight> weights;
+  ASSERT_TRUE(AppendEntropyWeights(pairs, ids, nats, &weights).ok());
+  EXPECT_EQ(weights, (std::vector<PairWeight>{EntropyWeight(0.1), EntropyWeight(0.2), EntropyWeight(0.3), EntropyWeight(0.4)}));
+  // Another text of a pool: its new pair is (2 3 → 9).
+  const std::vector<uint32_t> more = {1, 2, 3, 9};
+  pairs.Add(more);
+  ASSERT_TRUE(AppendEntropyWeights(pairs, more, std::vector<double>{7, 7, 7, 0.5}, &weights).ok());
+  EXPECT_EQ(weights.size(), 5u);
+  EXPECT_EQ(weights[4], EntropyWeight(0.5));
 }
 
 // Against a look-up of every pair's first place, over random texts of a small alphabet, with windows of a prompt left out.
@@ -65,8 +71,9 @@ TEST(EntropyWeights, AreThoseOfALookUp) {
     PairSet pairs(window);
     if (trial % 2) pairs.ExcludeWindowsOf(prompt);
     pairs.Add(ids);
-    const auto weights = EntropyWeights(pairs, ids, nats);
-    ASSERT_TRUE(weights.ok()) << weights.status();
+    std::vector<PairWeight> weights;
+    const absl::Status status = AppendEntropyWeights(pairs, ids, nats, &weights);
+    ASSERT_TRUE(status.ok()) << status;
     for (size_t p = 0; p < pairs.size(); ++p) {
       size_t i = static_cast<size_t>(window);
       for (;; ++i) {
@@ -75,7 +82,7 @@ TEST(EntropyWeights, AreThoseOfALookUp) {
         for (int j = 0; j < window; ++j) equal &= ids[i - static_cast<size_t>(window - j)] == pairs.window_token(j)[p];
         if (equal) break;
       }
-      ASSERT_EQ((*weights)[p], EntropyWeight(nats[i])) << trial;
+      ASSERT_EQ(weights[p], EntropyWeight(nats[i])) << trial;
     }
   }
 }
@@ -85,8 +92,9 @@ TEST(EntropyWeights, OfOtherIdsAreAnError) {
   const std::vector<double> nats(4, 1.0);
   PairSet pairs(2);
   pairs.Add(ids);
-  EXPECT_EQ(EntropyWeights(pairs, others, nats).status().message(), "the set holds 2 pairs, and 1 of them stand in these ids in that order");
-  EXPECT_FALSE(EntropyWeights(pairs, ids, std::vector<double>(3, 1.0)).ok());
+  std::vector<PairWeight> weights;
+  EXPECT_EQ(AppendEntropyWeights(pairs, others, nats, &weights).message(), "the set holds 2 pairs, and only the first 1 have a place in these ids, in that order");
+  EXPECT_FALSE(AppendEntropyWeights(pairs, ids, std::vector<double>(3, 1.0), &weights).ok());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <random>
 #include <string>
 
+#include "countermark/detect/detector.h"
 #include "countermark/detect/tails.h"
 
 namespace countermark {
@@ -300,6 +301,41 @@ TEST(WeightedLayers, ExactWhereAffordableAndTheBoundBeyond) {
       EXPECT_GT(bound.log10_p - layers.log10_p, 0.5) << n;
     }
   }
+}
+
+// The detector's weighted tests are the channel's own counts under the epoch's keys, and a verdict pays for their number.
+TEST(WeightedDetector, ScoresChannelsAndAccounts) {
+  EpochRecord record;
+  const EpochKeys keys = {record, Secret32(std::array<uint8_t, 32>{5}), {}};
+  const Detector detector = *Detector::Create(keys, {"a", "b", "c"});
+  const Text text(2, 6);
+  const WeightedResult result = detector.ScoreWeighted(text.pairs, text.weights);
+  const std::vector<uint8_t> channel = RoutePairs(text.pairs, keys.Route(), record.mark.scheme, std::vector<uint32_t>{32768, 32768});
+  const WeightedCount base = CountWeighted(text.pairs, channel, 0, keys.Base(), record.mark, text.weights);
+  ASSERT_EQ(result.channels.size(), 1u);
+  EXPECT_TRUE(result.channels[0].sum == base.sum);
+  EXPECT_EQ(result.channels[0].scored, base.scored);
+  EXPECT_EQ(result.channels[0].test.log10_p, TestWeighted(base.groups, base.sum, record.mark).log10_p);
+  ASSERT_EQ(result.accounts.size(), 3u);
+  const WeightedCount b = CountWeighted(text.pairs, channel, 1, keys.Account("b"), record.mark, text.weights);
+  EXPECT_TRUE(result.accounts[1].sum == b.sum);
+  EXPECT_EQ(result.accounts[1].scored, b.scored);
+
+  WeightedResult strong;
+  strong.channels.resize(1);
+  strong.channels[0].scored = 50;
+  strong.channels[0].test.log10_p = -6.95;
+  TestLedger ledger = detector.Ledger(1);
+  ledger.weighted = 1;
+  ledger.questions = TestLedger::QuestionsOf(1, false, true);
+  // m = 2 questions · 2 families: 10^−6.35.
+  EXPECT_EQ(Detector::JudgeWeighted(strong, ledger, 1e-6), RecordVerdict::kMarked);
+  ledger.weighted = 3;  // 10^−5.87
+  EXPECT_EQ(Detector::JudgeWeighted(strong, ledger, 1e-6), RecordVerdict::kNoEvidence);
+  ledger.weighted = 1;
+  ledger.records = 0;
+  EXPECT_EQ(Detector::JudgeWeighted(strong, ledger, 1e-6), RecordVerdict::kUncorrected);
+  EXPECT_EQ(Detector::JudgeWeighted({}, ledger, 1e-6), RecordVerdict::kInconclusive);
 }
 
 }  // namespace

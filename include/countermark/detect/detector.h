@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "countermark/detect/multiplicity.h"
 #include "countermark/detect/pairs.h"
+#include "countermark/detect/weighted.h"
 #include "countermark/keys/epoch.h"
 
 namespace countermark {
@@ -42,6 +43,24 @@ struct DetectionResult {
   uint64_t scored = 0;                // distinct pairs, on whatever channel
   std::vector<ChannelTest> channels;  // the channels whose key the epoch key gives without a label: base
   std::vector<AccountTest> accounts;
+};
+
+// The same tests with a weight for each pair (weighted.h).
+struct WeightedChannelTest {
+  std::string name;
+  uint64_t scored = 0;
+  Statistic sum = 0;
+  WeightedTest test;
+};
+struct WeightedAccountTest {
+  uint64_t scored = 0;
+  Statistic sum = 0;
+  WeightedTest test;
+  double log10_p_adjusted = 0;  // Holm over all candidates
+};
+struct WeightedResult {
+  std::vector<WeightedChannelTest> channels;
+  std::vector<WeightedAccountTest> accounts;
 };
 
 // The pairs on one channel, ascending, and the exact integer score of each.
@@ -79,6 +98,9 @@ class Detector {
   // The same of the account channel under the key of accounts()[account], for figures.
   PairScores ScoreEachPair(const PairSet& pairs, size_t account) const { return ScoreEachPair(pairs, account_channel_, account_keys_[account]); }
 
+  // The same with a weight for each pair, fixed without the key.
+  WeightedResult ScoreWeighted(const PairSet& pairs, std::span<const PairWeight> weights) const;
+
   // The ledger of a run over `records` records (0: not known).
   TestLedger Ledger(uint64_t records) const;
 
@@ -88,6 +110,8 @@ class Detector {
   // Marked if a value so corrected is ≤ alpha: the chance of one or more false claims in the whole run, over all its records and their pool
   // together, is at most alpha. of_record false: the pooled test, which is one whatever the number of records.
   RecordVerdict Judge(const DetectionResult& result, const TestLedger& ledger, double alpha, bool of_record = true) const;
+  // The same of weighted tests: a question of its own, which corrects for ledger.weighted too.
+  static RecordVerdict JudgeWeighted(const WeightedResult& result, const TestLedger& ledger, double alpha, bool of_record = true);
 
  private:
   Detector(const EpochKeys& keys, std::vector<std::string> accounts);
