@@ -20,7 +20,8 @@ struct Partition {
 };
 
 absl::Status Slice(const Partition& partition, uint32_t slice, std::string* entries) {
-  PackedSet seen(partition.most);
+  static thread_local PackedSet seen;  // its memory is kept from partition to partition
+  seen.Reset(partition.most);
   uint64_t in_table = 0;
   size_t at = 0;
   std::string section;

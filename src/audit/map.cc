@@ -69,29 +69,49 @@ absl::Status ParseIds(const RawRecord& raw, const std::vector<std::string>& path
 // Scores pairs of many short documents together.
 class OwnScores {
  public:
-  OwnScores(const AuditKeys& keys, std::vector<DocumentRow>* rows) : keys_(keys), rows_(rows) {}
-  void Add(uint32_t row, const uint32_t* tokens) {
+  OwnScores(const AuditKeys& keys, std::vector<DocumentRow>* rows) : keys_(keys), rows_(rows) {
+    for (int j = 0; j < keys.record.mark.window; ++j) pairs_.window[j].resize(kScoreAt);
+    pairs_.token.resize(kScoreAt);
+    pairs_.row.resize(kScoreAt);
+  }
+  // All pairs of the set that `chosen` has not left out: one byte a pair, 0 for those; empty for all.
+  void Add(uint32_t row, const PairSet& own, std::span<const uint8_t> chosen) {
     const int h = keys_.record.mark.window;
-    for (int j = 0; j < h; ++j) pairs_.window[j].push_back(tokens[j]);
-    pairs_.token.push_back(tokens[h]);
-    pairs_.row.push_back(row);
-    if (pairs_.token.size() == kScoreAt) Flush();
+    for (size_t begin = 0; begin < own.size();) {
+      const size_t count = std::min(own.size() - begin, kScoreAt - size_);
+      if (chosen.empty()) {
+        for (int j = 0; j < h; ++j) std::copy_n(own.window_token(j).data() + begin, count, pairs_.window[j].data() + size_);
+        std::copy_n(own.token().data() + begin, count, pairs_.token.data() + size_);
+        std::fill_n(pairs_.row.data() + size_, count, row);
+        size_ += count;
+      } else {
+        for (size_t i = begin; i < begin + count; ++i) {
+          if (chosen[i] == 0) continue;
+          for (int j = 0; j < h; ++j) pairs_.window[j][size_] = own.window_token(j)[i];
+          pairs_.token[size_] = own.token()[i];
+          pairs_.row[size_++] = row;
+        }
+      }
+      begin += count;
+      if (size_ == kScoreAt) Flush();
+    }
   }
   void Flush() {
     const MarkParameters& mark = keys_.record.mark;
-    pairs_.channel.resize(pairs_.token.size());
-    PairChannels(pairs_.Columns(), keys_.route, mark.scheme, mark.window, keys_.weights, pairs_.channel);
+    channel_.resize(size_);
+    PairSpan columns = pairs_.Columns();
+    columns.size = size_;
+    PairChannels(columns, keys_.route, mark.scheme, mark.window, keys_.weights, channel_);
     size_t kept = 0;
-    for (size_t i = 0; i < pairs_.token.size(); ++i) {
+    for (size_t i = 0; i < size_; ++i) {
       ++(*rows_)[pairs_.row[i]].scored;
-      if (pairs_.channel[i] != 0) continue;
+      if (channel_[i] != 0) continue;
       for (int j = 0; j < mark.window; ++j) pairs_.window[j][kept] = pairs_.window[j][i];
       pairs_.token[kept] = pairs_.token[i];
       pairs_.row[kept++] = pairs_.row[i];
     }
     words_.resize(kept);
     scores_.resize(kept);
-    PairSpan columns = pairs_.Columns();
     columns.size = kept;
     PairWords(columns, keys_.base, mark.scheme, mark.window, words_);
     ScoresOfWords(words_, mark, scores_);
@@ -100,15 +120,15 @@ class OwnScores {
       ++count.scored;
       count.statistic += scores_[i];
     }
-    for (auto& column : pairs_.window) column.clear();
-    pairs_.token.clear();
-    pairs_.row.clear();
+    size_ = 0;
   }
 
  private:
   const AuditKeys& keys_;
   std::vector<DocumentRow>* rows_;
   FirstPairs pairs_;
+  size_t size_ = 0;  // of its columns, in use
+  std::vector<uint8_t> channel_;
   std::vector<uint32_t> words_;
   std::vector<uint64_t> scores_;
 };
@@ -240,32 +260,32 @@ absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector
 
   SegmentWriter writer(static_cast<uint32_t>(h) + 1);
   OwnScores scores(keys, &rows);
-  PackedSet seen(size > 1 ? ids : 0);  // a single document's pairs are distinct already
+  static thread_local PackedSet seen;  // its memory is kept from segment to segment
+  seen.Reset(size > 1 ? ids : 0);      // a single document's pairs are distinct already
   PairSet own(h);
   uint32_t pair[kMostTokens];
   std::vector<uint64_t> hashes;
+  std::vector<uint8_t> chosen;  // where a part alone is wanted: whether each pair is of it
   for (size_t i = 0; i < size; ++i) {
     InputRecord& record = parsed[i].record;
     own.Clear();
     if (record.has_prompt) own.ExcludeWindowsOf(record.prompt_ids);
     own.Add(record.ids);
     record = InputRecord();
-    const auto pair_at = [&](size_t k) {
-      for (int j = 0; j < h; ++j) pair[j] = own.window_token(j)[k];
-      pair[h] = own.token()[k];
-    };
     hashes.resize(own.size());
-    for (size_t k = 0; k < own.size(); ++k) {
-      pair_at(k);
-      hashes[k] = hash.Of(pair, h + 1);
+    hash.OfColumns(own, hashes);
+    if (options.parts > 1) {
+      chosen.resize(own.size());
+      for (size_t k = 0; k < own.size(); ++k) chosen[k] = PartOf(hashes[k], options.parts) == options.part;
     }
+    scores.Add(static_cast<uint32_t>(i), own, chosen);
     constexpr size_t kAhead = 12;  // so that the table's answer is there when it is asked for
     for (size_t k = 0; k < own.size(); ++k) {
       if (k + kAhead < own.size()) seen.Prefetch(hash.Spread(hashes[k + kAhead]));
-      pair_at(k);
+      if (!chosen.empty() && chosen[k] == 0) continue;
+      for (int j = 0; j < h; ++j) pair[j] = own.window_token(j)[k];
+      pair[h] = own.token()[k];
       const uint64_t hashed = hashes[k];
-      if (options.parts > 1 && PartOf(hashed, options.parts) != options.part) continue;
-      scores.Add(static_cast<uint32_t>(i), pair);
       if (size > 1 && !seen.Insert(Pack(pair, h + 1), hash.Spread(hashed))) continue;
       writer.AddPair(static_cast<uint32_t>(i), PartitionOf(hashed), pair);
     }

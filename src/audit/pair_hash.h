@@ -11,10 +11,13 @@
 #ifndef COUNTERMARK_SRC_AUDIT_PAIR_HASH_H_
 #define COUNTERMARK_SRC_AUDIT_PAIR_HASH_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <vector>
 
+#include "countermark/detect/pairs.h"
 #include "countermark/keys/derive.h"
 #include "countermark/mark/scheme.h"
 
@@ -37,6 +40,14 @@ class PairHash {
     uint64_t h = keys_[0];
     for (int i = 0; i < count; ++i) h += keys_[i + 1] * tokens[i];
     return h;
+  }
+  // Of every pair of a set, as Of gives it.
+  void OfColumns(const PairSet& pairs, std::span<uint64_t> out) const {
+    std::fill(out.begin(), out.end(), keys_[0]);
+    for (int j = 0; j <= pairs.window(); ++j) {
+      const std::span<const uint32_t> column = j < pairs.window() ? pairs.window_token(j) : pairs.token();
+      for (size_t k = 0; k < out.size(); ++k) out[k] += keys_[j + 1] * column[k];
+    }
   }
   // For the place in a table: mixed once more, since linear probing suffers from what is only pairwise independent.
   uint64_t Spread(uint64_t h) const { return (h ^ h >> 32) * keys_[7]; }
@@ -62,18 +73,25 @@ inline PackedPair Pack(const uint32_t* tokens, int count) {
 // Exact: the tokens themselves are compared. Room for `expected` pairs at most, made at once; what is never touched costs no memory.
 class PackedSet {
  public:
-  explicit PackedSet(size_t expected) {
+  PackedSet() = default;
+  explicit PackedSet(size_t expected) { Reset(expected); }
+  // Empty again, for so many. Keeps its memory where it is enough: a fresh table costs a fault a page.
+  void Reset(size_t expected) {
     size_t slots = 1024;
     int bits = 10;
     for (; slots * 3 / 4 < expected; slots *= 2) ++bits;
     shift_ = 64 - bits;
-    slots_.resize(slots);
+    mask_ = slots - 1;
+    if (slots_.size() < slots) {
+      slots_ = std::vector<PackedPair>(slots);
+    } else {
+      std::fill_n(slots_.begin(), slots, PackedPair{0});
+    }
   }
   // True if it was not there. At most `expected` pairs in all.
   bool Insert(PackedPair pair, uint64_t spread) {
-    const size_t mask = slots_.size() - 1;
     size_t at = static_cast<size_t>(spread >> shift_);
-    for (; slots_[at] != 0; at = (at + 1) & mask) {
+    for (; slots_[at] != 0; at = (at + 1) & mask_) {
       if (slots_[at] == pair) return false;
     }
     slots_[at] = pair;
@@ -84,8 +102,9 @@ class PackedSet {
   static constexpr size_t kBytesEach = 43;  // at worst: just above a power of two
 
  private:
-  std::vector<PackedPair> slots_;
-  int shift_;
+  std::vector<PackedPair> slots_;  // the first mask_ + 1 in use
+  size_t mask_ = 0;
+  int shift_ = 64;
 };
 
 }  // namespace countermark::audit

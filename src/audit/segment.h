@@ -125,10 +125,13 @@ class SegmentWriter {
       Close(section);
       section.pending_row = row;
     }
+    char bytes[3 * kMostTokens];
     for (uint32_t j = 0; j < tokens_a_pair_; ++j) {
-      const char bytes[3] = {static_cast<char>(tokens[j]), static_cast<char>(tokens[j] >> 8), static_cast<char>(tokens[j] >> 16)};
-      section.pending.append(bytes, 3);
+      bytes[3 * j] = static_cast<char>(tokens[j]);
+      bytes[3 * j + 1] = static_cast<char>(tokens[j] >> 8);
+      bytes[3 * j + 2] = static_cast<char>(tokens[j] >> 16);
     }
+    section.pending.append(bytes, 3 * tokens_a_pair_);
     ++section.pending_pairs;
   }
   // The payload. `head`: first_document, raw_bytes and raw_crc; the rest is filled in.
