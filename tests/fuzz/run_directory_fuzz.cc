@@ -12,19 +12,14 @@
 #include <string>
 #include <string_view>
 
-#include "src/audit/crc32c.h"
 #include "src/audit/frame_log.h"
 #include "src/audit/phases.h"
+#include "tests/fuzz/mend.h"
 
 namespace {
 
 using namespace countermark;
 using namespace countermark::audit;
-
-void PutCrc(std::string* bytes, size_t at, std::string_view of) {
-  const uint32_t crc = Crc32c(of);
-  if (at + 4 <= bytes->size()) std::memcpy(bytes->data() + at, &crc, 4);
-}
 
 void TrySegment(std::string bytes) {
   const absl::StatusOr<SegmentView> view = SegmentView::Parse(std::move(bytes));
@@ -39,26 +34,6 @@ void TrySegment(std::string bytes) {
     });
     if (pairs > view->index()[p].bytes) std::abort();
   }
-}
-
-// The checksums of a segment, as far as its lengths make sense.
-void MendSegment(std::string* bytes) {
-  if (bytes->size() < kSegmentDocumentsAt) return;
-  uint64_t documents;
-  std::memcpy(&documents, bytes->data() + 32, 8);
-  documents = std::min<uint64_t>(documents, bytes->size() - kSegmentDocumentsAt);
-  std::memcpy(bytes->data() + 32, &documents, 8);
-  PutCrc(bytes, 40, std::string_view(*bytes).substr(kSegmentDocumentsAt, documents));
-  uint64_t at = kSegmentDocumentsAt + documents;
-  for (uint32_t p = 0; p < kPartitions; ++p) {
-    uint32_t size;
-    std::memcpy(&size, bytes->data() + kSegmentHeadBytes + 12 * p, 4);
-    if (size > bytes->size() - at || p + 1 == kPartitions) size = static_cast<uint32_t>(bytes->size() - at);
-    std::memcpy(bytes->data() + kSegmentHeadBytes + 12 * p, &size, 4);
-    PutCrc(bytes, kSegmentHeadBytes + 12 * p + 8, std::string_view(*bytes).substr(at, size));
-    at += size;
-  }
-  PutCrc(bytes, kSegmentDocumentsAt - 4, std::string_view(*bytes).substr(0, kSegmentDocumentsAt - 4));
 }
 
 void TryCandidates(std::string bytes, const AuditKeys& keys, bool mend) {
@@ -79,17 +54,7 @@ void TryLog(std::string bytes, bool mend) {
     rmdir(folder.c_str());
   }) == 0;
   (void)cleans;
-  if (mend) {
-    PutCrc(&bytes, 60, std::string_view(bytes).substr(0, std::min<size_t>(60, bytes.size())));
-    for (size_t at = 64; at + 28 <= bytes.size();) {
-      uint64_t size;
-      std::memcpy(&size, bytes.data() + at + 12, 8);
-      size = std::min<uint64_t>(size, bytes.size() - at - 28);
-      PutCrc(&bytes, at + 20, std::string_view(bytes).substr(at + 28, size));
-      PutCrc(&bytes, at + 24, std::string_view(bytes).substr(at, 24));
-      at += 28 + size;
-    }
-  }
+  if (mend) MendLog(&bytes, Digest32{}, false);
   const std::string path = folder + "/log-000.log";
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0 || write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) std::abort();
