@@ -18,16 +18,15 @@ std::string BarSvg(double value, double longest, const std::optional<double>& le
 }  // namespace
 
 std::string BarsHtml(const Bars& bars) {
-  Table table{.caption = bars.caption, .columns = {{bars.name}}, .rows = {}, .more = bars.more};
+  Table table{.caption = bars.caption, .columns = {{bars.name}, {bars.bar_heading}}, .rows = {}, .more = bars.more};
   table.columns.insert(table.columns.end(), bars.columns.begin(), bars.columns.end());
-  table.columns.push_back({bars.bar_heading});
   double longest = bars.level.value_or(0);
   for (const Bar& bar : bars.rows) longest = std::max(longest, bar.value);
   if (!(longest > 0)) longest = 1;
   for (const Bar& bar : bars.rows) {
     std::vector<std::string> row = {bar.named ? Cat("<strong>", bar.name, "</strong> <span class=\"tag\">", bars.named_text, "</span>") : bar.name};
-    row.insert(row.end(), bar.cells.begin(), bar.cells.end());
     row.push_back(BarSvg(bar.value, longest, bars.level, bar.named));
+    row.insert(row.end(), bar.cells.begin(), bar.cells.end());
     table.rows.push_back(std::move(row));
   }
   return Cat("<div class=\"bars\">", TableHtml(table), "</div>\n");

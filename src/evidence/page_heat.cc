@@ -183,7 +183,7 @@ std::string LevelsTable(const Heat& heat) {
     std::vector<std::vector<std::string>> rows;
     for (size_t j = chances.size(); j > 0; --j) {
       at_least += found[j];
-      rows.push_back({Cat("<i class=\"", lane == 0 ? "p" : "q", j, "\">", heat.lanes[lane].name, "</i>: level ", j, " and above"), Fixed(100 * chances[j - 1], 1) + " %",
+      rows.push_back({Cat("<i class=\"", lane == 0 ? "p" : "q", j, "\">", heat.lanes[lane].name, "</i>: level ", j, " and above"), Percent(chances[j - 1]),
                       Fixed(chances[j - 1] * static_cast<double>(scored), 1), Thousands(at_least)});
     }
     table.rows.insert(table.rows.end(), rows.rbegin(), rows.rend());

@@ -58,7 +58,7 @@ tbody th { min-width: 8rem; max-width: 22rem; overflow-wrap: anywhere; }
 td:last-child, th:last-child { padding-right: 0; }
 sup { line-height: 0; font-size: .75em; }
 .tag { font: .78rem/1 var(--sans); color: var(--red); border: 1px solid; border-radius: 3px; padding: .1rem .35rem; white-space: nowrap; }
-.bars td:last-child { width: 40%; min-width: 7rem; vertical-align: middle; }
+.bars td:nth-child(2) { width: 38%; min-width: 6.5rem; vertical-align: middle; }
 .bar { display: block; }
 .bar .hit { fill: var(--red); } .bar .miss { fill: var(--grey); }
 details { margin: 0 0 .9rem; }

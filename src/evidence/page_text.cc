@@ -107,6 +107,12 @@ std::string Fixed(double value, int digits) {
   return Cat(text[0] == '-' && !zero ? "−" : "", body);
 }
 
+std::string Percent(double share) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", 100 * share);
+  return Cat(static_cast<const char*>(text), " %");
+}
+
 std::string Power(double log10_p, bool plain) {
   if (!(log10_p < 0)) return "1";
   if (log10_p > -2.5) {

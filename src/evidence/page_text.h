@@ -33,6 +33,7 @@ void AppendShown(std::string_view text, std::string* out);
 
 std::string Thousands(uint64_t value);          // "12,345"
 std::string Fixed(double value, int digits);    // with a true minus sign: "−12.34"; no minus zero
+std::string Percent(double share);              // 0.13333: "13.33 %"; four digits
 // 10^log10_p as a person writes it, rounded up to two digits: "0.031", "4.2 × 10<sup>−33</sup>". `plain`: without markup, "4.2e−33".
 std::string Power(double log10_p, bool plain = false);
 // 10^log10_p as odds, in words where there are words: "one in a million million", else "one in 10<sup>32</sup>", never rarer than it is.

@@ -79,7 +79,7 @@ page::VerdictBlock VerdictOfPage(const Report& report, const ReportFigures& figu
     case Verdict::kInconclusive:
       block.word = "Inconclusive";
       block.says = Cat("No verdict can be given: ", !figures.complete                            ? std::string("the input broke off, and a verdict would be one on text that was not seen")
-                                                    : Coverage(report) < report.coverage_floor ? Cat("only ", Fixed(100 * Coverage(report), 2), " % of the records could be read, and ", Fixed(100 * report.coverage_floor, 2), " % were asked for")
+                                                    : Coverage(report) < report.coverage_floor ? Cat("only ", page::Percent(Coverage(report)), " of the records could be read, and ", page::Percent(report.coverage_floor), " were asked for")
                                                                                                : std::string("no token of the text could be tested"),
                        ".");
       block.says_not = "The numbers below are those of what could be read. They accuse nobody and clear nobody.";
@@ -92,7 +92,7 @@ page::VerdictBlock VerdictOfPage(const Report& report, const ReportFigures& figu
                  {"Asked for (alpha)", Power(std::log10(report.alpha))},
                  {"Tests counted", Thousands(report.ledger.Total())},
                  {"Records", Thousands(records)},
-                 {"Readable", Cat(Fixed(100 * Coverage(report), 2), " %")}};
+                 {"Readable", page::Percent(Coverage(report))}};
   return block;
 }
 

@@ -169,7 +169,7 @@ page::Section CoverageSection(const Report& report, const ReportFigures& figures
     inputs.rows.push_back({Text(input.name), Thousands(input.bytes), Thousands(input.records), Thousands(input.unreadable), Mono(input.sha256)});
   }
   if (report.inputs.size() > kRows) inputs.more = Cat(Thousands(report.inputs.size() - kRows), " more files stand in the report.");
-  std::string html = Cat("<p>", Fixed(100 * Coverage(report), 2), " % of the records could be read (the floor for a verdict is ", Fixed(100 * report.coverage_floor, 2), " %). ", Thousands(figures.too_short),
+  std::string html = Cat("<p>", page::Percent(Coverage(report)), " of the records could be read (the floor for a verdict is ", page::Percent(report.coverage_floor), "). ", Thousands(figures.too_short),
                          figures.too_short == 1 ? " record was" : " records were", " too short to hold a scored pair.", figures.complete ? "" : " <strong>The input broke off; what follows in it was not seen.</strong>", "</p>\n", page::TableHtml(inputs));
   if (!figures.errors.empty()) {
     Table errors{.caption = "What could not be read", .columns = {{"file"}, {"line", true}, {"byte", true}, {"error"}}, .rows = {}, .more = ""};

@@ -67,6 +67,8 @@ TEST(PageText, NumbersAreNeverRarerThanTheyAre) {
   EXPECT_EQ(Fixed(-0.001, 2), "0.00");
   EXPECT_EQ(Fixed(-12.345, 1), "−12.3");
   EXPECT_EQ(Thousands(1234567), "1,234,567");
+  EXPECT_EQ(Percent(0.133333), "13.33 %");
+  EXPECT_EQ(Percent(1), "100 %");
   for (double log10_p = -2.6; log10_p > -60; log10_p -= 0.0137) {   // the mantissa that is shown is not below the value
     const std::string shown = Power(log10_p, true);
     const size_t e = shown.find('e');
