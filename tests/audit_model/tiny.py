@@ -29,12 +29,12 @@ CONTEXT = 256
 class Epoch:
     """An epoch whose key hangs on `number` alone: bundle and passphrase for a server, export for an auditor."""
 
-    def __init__(self, folder, accounts, number=1, scheme="gumbel"):
+    def __init__(self, folder, tokenizer, accounts, number=1, scheme="gumbel"):
         folder.mkdir(parents=True)
         self.accounts, self.export, self.bundle, self.secret = list(accounts), folder / "epoch.key", folder / "epoch.bundle", folder / "passphrase"
         self.secret.write_text("of a bundle that guards nothing\n")
         self.secret.chmod(0o600)
-        subprocess.run([os.environ["COUNTERMARK_TINY_EPOCH"], folder, scheme, str(VOCABULARY), str(number), self.secret, *accounts], check=True)
+        subprocess.run([os.environ["COUNTERMARK_TINY_EPOCH"], folder, scheme, str(VOCABULARY), str(number), tokenizer, self.secret, *accounts], check=True)
 
     def hook(self, **options):
         keys = countermark.Keys()
@@ -104,8 +104,14 @@ def trained(base, texts, epochs=40, rate=3e-3, seed=3, batch=16):
     return student.eval()
 
 
-def write_gguf(source, path):
-    """The model as a GGUF file of 32-bit floats, with a vocabulary that libllama can read: bytes, and words "▁w0" … of no meaning."""
+def text(ids):
+    """What the words among `ids` spell."""
+    return "".join(chr(0x4E00 + token - FIRST_WORD) for token in ids if token >= FIRST_WORD)
+
+
+def write_gguf(source, path, turn=0):
+    """The model as a GGUF file of 32-bit floats. A word is one letter, so that texts and ids are one to one. `turn`: every word's id is moved on so far, round and round: the
+    same model in another vocabulary."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(HIDDEN)
@@ -119,14 +125,16 @@ def write_gguf(source, path):
     writer.add_vocab_size(VOCABULARY)
     kinds = gguf.TokenType
     words = VOCABULARY - FIRST_WORD
+    order = list(range(FIRST_WORD)) + [FIRST_WORD + (word - turn) % words for word in range(words)]  # which of our tokens stands at each id of the file
     writer.add_tokenizer_model("llama")
-    writer.add_token_list(["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + [f"\u2581w{word}" for word in range(words)])
-    writer.add_token_scores([0.0] * FIRST_WORD + [-float(word) for word in range(words)])
+    writer.add_token_list(["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + [text([token]) for token in order[FIRST_WORD:]])
+    writer.add_token_scores([0.0] * VOCABULARY)
     writer.add_token_types([kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL] + [kinds.BYTE] * 256 + [kinds.NORMAL] * words)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
     state = {name: tensor.detach().float().numpy() for name, tensor in source.state_dict().items()}
 
     def turned(weight):  # transformers keeps the two halves of a rotated pair apart, libllama side by side
@@ -135,7 +143,7 @@ def write_gguf(source, path):
     def put(name, weight):
         writer.add_tensor(name, np.ascontiguousarray(weight, dtype=np.float32))
 
-    put("token_embd.weight", state["model.embed_tokens.weight"])
+    put("token_embd.weight", state["model.embed_tokens.weight"][order])
     for layer in range(LAYERS):
         ours, theirs = f"blk.{layer}.", f"model.layers.{layer}."
         put(ours + "attn_norm.weight", state[theirs + "input_layernorm.weight"])
@@ -148,7 +156,7 @@ def write_gguf(source, path):
         put(ours + "ffn_up.weight", state[theirs + "mlp.up_proj.weight"])
         put(ours + "ffn_down.weight", state[theirs + "mlp.down_proj.weight"])
     put("output_norm.weight", state["model.norm.weight"])
-    put("output.weight", state["lm_head.weight"])
+    put("output.weight", state["lm_head.weight"][order])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

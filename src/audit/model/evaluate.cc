@@ -29,7 +29,7 @@ absl::Status IdsOf(std::string_view what, std::string_view text, const std::vect
   if (!is_ids) {
     out->clear();
     if (text.empty()) return absl::OkStatus();
-    if (tokenizer == nullptr) return absl::InvalidArgumentError(Cat("the ", what, " is text; give --tokenizer, the one that the marks are on"));
+    if (tokenizer == nullptr) return absl::FailedPreconditionError(Cat("the ", what, " is text; give --tokenizer, the one that the marks are on"));
     TokenizedText tokens;
     CM_RETURN_IF_ERROR(tokenizer->Encode(text, &tokens));
     *out = std::move(tokens.ids);
@@ -216,6 +216,7 @@ absl::Status EvaluateProbes(const ProbeSource& source, const ModelOptions& optio
       rows.account = probe.account;
       absl::Status read = IdsOf("prompt", probe.prompt, probe.prompt_ids, probe.prompt_is_ids, tokenizer, models.vocabulary, &context.prompt);
       if (read.ok()) read = IdsOf("answer", probe.answer, probe.answer_ids, probe.answer_is_ids, tokenizer, models.vocabulary, &context.answer);
+      if (absl::IsFailedPrecondition(read)) return absl::InvalidArgumentError(Cat(source.Place(i), ": ", std::string(read.message())));
       if (!read.ok()) {
         rows.error = Cat(source.Place(i), ": ", std::string(read.message()));
         continue;

@@ -31,10 +31,10 @@ class LlamaModel final : public LanguageModel {
 
   static absl::StatusOr<std::unique_ptr<LanguageModel>> Load(const std::string& path, const LanguageModelOptions& options) {
     CM_RETURN_IF_ERROR(OpenForReading(path).status());
+    auto made = std::unique_ptr<LlamaModel>(new LlamaModel);  // before the holder: it holds the log itself when it goes
     LlamaLogHolder log;
     CM_RETURN_IF_ERROR(CheckGguf(path).status());
     llama_backend_init();
-    auto made = std::unique_ptr<LlamaModel>(new LlamaModel);
     made->path_ = path;
     made->model_.reset(llama_model_load_from_file(path.c_str(), llama_model_default_params()));
     if (made->model_ == nullptr) {

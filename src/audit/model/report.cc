@@ -41,7 +41,8 @@ json KeyJson(const TestedKey& key, bool served) {
 json DecoysJson(const DecoyControl& d) {
   json quantiles = json::array();
   for (const double z : d.quantiles) quantiles.push_back(Plain(z));
-  return {{"keys", d.count}, {"at_least_as_high", d.at_least}, {"mean_z", Plain(d.mean)}, {"sd_z", Plain(d.sd)}, {"largest_z", Plain(d.largest)}, {"quantiles_z", std::move(quantiles)}};
+  return {{"keys", d.count}, {"at_least_as_high", d.at_least}, {"mean_z", Plain(d.mean)}, {"sd_z", Plain(d.sd)}, {"largest_z", Plain(d.largest)}, {"quantiles_z", std::move(quantiles)},
+          {"log10_p_least", Plain(d.log10_p_least)}, {"p_at_most", {{"0.1", d.p_at_most[0]}, {"0.01", d.p_at_most[1]}, {"0.001", d.p_at_most[2]}}}};
 }
 
 json AccountsJson(const AuditKeys& keys, const JudgeOptions& judge, const ModelConclusion& c, bool served) {

@@ -53,14 +53,27 @@ void AddDecoys(const MatchedFilter& filter, const WeightTable& table, const std:
   for (std::thread& worker : workers) worker.join();
 }
 
-DecoyControl Summarise(const MatchedFilter& filter, FilterSum sum, double squares, const std::vector<FilterSum>& decoys) {
+// `scale`: how a sum becomes p, with `key`'s own evidence for what does not hang on the key.
+DecoyControl Summarise(const EvidenceScale& scale, const Evidence& key, const std::vector<FilterSum>& decoys) {
+  const MatchedFilter& filter = *scale.filter;
   DecoyControl control;
   control.count = decoys.size();
   if (decoys.empty()) return control;
   std::vector<double> z;
   for (const FilterSum decoy : decoys) {
-    control.at_least += decoy >= sum;
-    z.push_back(filter.Z(decoy, squares));
+    control.at_least += decoy >= key.sum;
+    z.push_back(filter.Z(decoy, key.squares));
+    double log10_p = 0;
+    if (scale.served) {
+      std::array<long double, kFilterBets> ln = key.ln_filter;
+      const long double more = filter.Real(decoy - key.sum);
+      for (int j = 0; j < kFilterBets; ++j) ln[j] += std::ldexp(more, -j - 1);
+      log10_p = std::min(0.0, -Log10OfBets(ln));
+    } else {
+      log10_p = scale.bound->Log10P(decoy);
+    }
+    control.log10_p_least = std::min(control.log10_p_least, log10_p);
+    for (int level = 0; level < 3; ++level) control.p_at_most[level] += log10_p <= -1 - level;
   }
   std::sort(z.begin(), z.end());
   const auto n = static_cast<double>(z.size());
@@ -186,7 +199,7 @@ class Scorer {
     Flush(keys_.base, &base, &decoys);
     Flush(keys_.base, &control, nullptr);
     scores_.base = Tested(base.evidence);
-    scores_.base_decoys = Summarise(filter_, base.evidence.sum, base.evidence.squares, decoys);
+    scores_.base_decoys = Summarise(scale_, base.evidence, decoys);
     if (subjects_ > 1) scores_.control = Tested(control.evidence);
     for (size_t i = 0; i < accounts.size(); ++i) {
       if (accounts[i].windows == 0) continue;
@@ -207,7 +220,7 @@ class Scorer {
       if (one.table.rows() >= kFlushRows) Flush(family_->keys[strongest.index], &one, &of_account);
     }));
     Flush(family_->keys[strongest.index], &one, &of_account);
-    scores_.account_decoys = Summarise(filter_, strongest.evidence.sum, strongest.evidence.squares, of_account);
+    scores_.account_decoys = Summarise(scale_, strongest.evidence, of_account);
     return absl::OkStatus();
   }
 
@@ -252,7 +265,7 @@ class Scorer {
       if (s > 0) continue;
       std::vector<FilterSum> decoys(decoy_keys_.size());
       AddDecoys(filter_, table, decoy_keys_, threads_, &decoys);
-      scores_.base_decoys = Summarise(filter_, to.evidence.sum, to.evidence.squares, decoys);
+      scores_.base_decoys = Summarise(scale_, to.evidence, decoys);
     }
     base.clear();
     const WeightTable table = account.Table();
@@ -274,7 +287,7 @@ class Scorer {
     std::vector<FilterSum> decoys(decoy_keys_.size());
     AddDecoys(filter_, table, decoy_keys_, threads_, &decoys);
     const Evidence& strongest = scores_.accounts[scores_.strongest].evidence;
-    scores_.account_decoys = Summarise(filter_, strongest.sum, strongest.squares, decoys);
+    scores_.account_decoys = Summarise(scale_, strongest, decoys);
     return absl::OkStatus();
   }
 

@@ -2,6 +2,7 @@
 #ifndef COUNTERMARK_SRC_AUDIT_MODEL_SCORE_H_
 #define COUNTERMARK_SRC_AUDIT_MODEL_SCORE_H_
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct DecoyControl {
   uint64_t at_least = 0;        // decoys whose statistic is the key's or more
   double mean = 0, sd = 0, largest = 0;  // of z
   std::vector<double> quantiles;         // of z at 0, 5, …, 100 %
+  double log10_p_least = 0;              // of the filter, the worst decoy's
+  std::array<uint64_t, 3> p_at_most{};   // decoys whose p is at most 0.1, 0.01, 0.001: a bound that holds gives no more than such a share
 };
 
 struct TestedKey {
