@@ -23,6 +23,7 @@ struct Command {
 
 Command AddDataset(cli::Program* program);
 Command AddMerge(cli::Program* program);
+Command AddModel(cli::Program* program);
 
 // What both have: keys, candidates, verdict, output.
 struct CommonOptions {

@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   mallopt(M_ARENA_MAX, 4);
   cli::Program program("watermark-audit", "Is a mark in a data set, where, how much, and whose.");
   program.app().require_subcommand(1);
-  const std::vector<audit_tool::Command> commands = {audit_tool::AddDataset(&program), audit_tool::AddMerge(&program)};
+  const std::vector<audit_tool::Command> commands = {audit_tool::AddDataset(&program), audit_tool::AddMerge(&program), audit_tool::AddModel(&program)};
   for (const audit_tool::Command& command : commands) command.app->fallthrough();  // --no-progress, --color and the like stand anywhere
   program.Examples(
       "watermark-audit dataset crawl/ --run audit --bundle 2026-11.cmkb --tokenizer tokenizer.model --accounts accounts.txt\n"
