@@ -115,7 +115,7 @@ def detect(p, quick):
 
     def measure(isa):
         figures = p.figures("pairs_bench", ids, 100000 if quick else 10000000, isa=isa)
-        for tokenizer in (p.model, p.sentencepiece):
+        for tokenizer in (p.model, p.sentencepiece):  # a tokenizer.json is measured by tools/compare-tokenizers and in `audit`
             figures += p.figures("text_bench", tokenizer, *texts, "--rounds", 1 if quick else 5, isa=isa)
         return figures
 
@@ -124,7 +124,7 @@ def detect(p, quick):
     for isa in machine()["isa"]:
         for scheme, peer in (("partition", "lefthash"), ("partition", "selfhash"), ("tournament", "SynthID")):
             other = next(f for f in theirs if peer in f["name"])
-            mine = 1e6 * value(ours, f"detection from ids, {scheme}", isa, "the peers'")
+            mine = 1e6 * value(ours, f"detection from ids, {scheme}, the peers'", isa)
             ratios.append({"name": f"{scheme} from ids: times faster than {peer}, {isa}", "value": mine / other["value"], "unit": "x",
                            "against": f"{other['name']}: {other['value']:,.0f} tokens/s"})
     return ours + theirs + ratios

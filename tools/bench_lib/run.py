@@ -5,13 +5,15 @@ import shutil
 import sys
 import tempfile
 
+import audit
+import growth_plot
 import parts
 import results
 from parts import say
 from programs import Programs
 from serving import serving
 
-PARTS = {**parts.PARTS, "serving": serving}
+PARTS = {**parts.PARTS, "audit": audit.audit, "serving": serving}
 
 
 def main():
@@ -24,6 +26,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(root, "build"), help="build folder (default: build)")
     args = parser.parse_args()
     if args.tables:
+        growth_plot.draw(root)
         return results.rewrite_tables(root)
     chosen = list(PARTS) if not args.parts or "all" in args.parts else args.parts
     for part in chosen:
@@ -52,6 +55,7 @@ def main():
     finally:
         shutil.rmtree(folder)
     if not args.quick:
+        growth_plot.draw(root)
         results.rewrite_tables(root)
     say("every target met" if not missed else f"{missed} figures miss their target")
     return 0

@@ -80,8 +80,8 @@ class TheirKgw:
 
 
 class TheirSynthId:
-    """transformers.SynthIDTextWatermarkDetector with a Bayesian detector trained on texts of other prompts; it states a posterior, and 1 less that is taken for its p. And the mean of the g-values, as
-    SynthID's authors describe it, with the normal law's p."""
+    """transformers.SynthIDTextWatermarkDetector with a Bayesian detector; it states a posterior, and 1 less that is taken for its p. Such a detector is a model: here two are trained, each on
+    every second answer marked and unmarked, and each tests the answers that it has not seen. And the mean of the g-values, as SynthID's authors describe it, with the normal law's p."""
 
     def __init__(self, folder):
         import tokenizers
@@ -90,7 +90,8 @@ class TheirSynthId:
         torch.set_num_threads(1)
         self.tokenizer = tokenizers.Tokenizer.from_file(made.tokenizer_file())
         self.processor = SynthIDTextWatermarkLogitsProcessor(device=torch.device("cpu"), **made.SYNTHID)
-        self.module = self.train([[a["token_ids"] for a in made.read(folder, name)] for name in ("train-hf-synthid", "train-unmarked")])
+        sets = [[a["token_ids"] for a in made.read(folder, name)] for name in ("hf-synthid", "unmarked")]
+        self.modules = [self.train([ids[1 - half::2] for ids in sets]) for half in range(2)]  # for the answers half, half + 2, …
 
     def features(self, ids):
         import torch
@@ -103,11 +104,13 @@ class TheirSynthId:
         from transformers import BayesianDetectorConfig, BayesianDetectorModel
         both = [self.features(ids) for ids in sets]
         held = len(sets[0]) // 4
+
         def part(cut):
             g = torch.cat([values[cut] for values, _ in both]).float()
             mask = torch.cat([mask[cut] for _, mask in both])
             labels = torch.cat([torch.full((len(mask[cut]),), label) for label, (_, mask) in zip((1.0, 0.0), both)])
             return g, mask, labels
+
         learn, check = part(slice(held, None)), part(slice(held))
         best = None
         for weight in (0.0, 1e-3, 1e-2, 1e-1):
@@ -128,14 +131,14 @@ class TheirSynthId:
         import torch
         posterior, mean = [], []
         with torch.inference_mode():
-            for ids in ids_of(self.tokenizer, edited):
+            for i, ids in enumerate(ids_of(self.tokenizer, edited)):
                 if len(ids) < self.processor.ngram_len:
                     posterior.append(None)
                     mean.append(None)
                     continue
                 g, mask = self.features([ids])
                 # log(1 - sigmoid(x)), x the log odds, without the rounding of 1 - 0.9999999
-                m = self.module
+                m = self.modules[i % 2]
                 likelihood = m.likelihood_model_watermarked(g.float())
                 likelihood = likelihood if likelihood.dim() == 3 else likelihood[None]
                 prior = m.prior.clamp(1e-5, 1 - 1e-5).double()

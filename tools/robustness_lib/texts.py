@@ -2,8 +2,7 @@
 
     texts.py FOLDER [SET…]       writes FOLDER/SET.jsonl, a line an answer: id, prompt, token_ids, text; what is there is left alone
 
-Every set answers the same prompts with 200 tokens at temperature 1 and top-p 0.95 (no end token before). "train-…" answers other prompts: transformers' SynthID detector is a model that is
-trained on marked and unmarked texts.
+Every set answers the same prompts with 200 tokens at temperature 1 and top-p 0.95 (no end token before).
 
 transformers' processors mark rows that are truncated already. Two things are done faster than transformers does them, with the same outcome: top-p sorts the 1,024 likeliest tokens and not the
 vocabulary, and the tournament runs over those alone, all others having probability 0.
@@ -28,21 +27,17 @@ EPOCHS = {"gumbel": ("gumbel", {"base": 1.0}), "partition": ("partition", {"base
           "gumbel-accounts": ("gumbel", {"base": 0.5, "account": 0.5})}
 ACCOUNT = "org-1"
 SETS = ("unmarked", "gumbel", "hf-kgw", "partition", "tournament", "gumbel-accounts", "hf-synthid")
-TRAINING = ("train-unmarked", "train-hf-synthid")
 
 FRAMES = (
     "Write a short story about {}.", "Explain to a beginner what one should know about {}.", "Describe {} to somebody who has never seen it.", "Write a letter to a friend about {}.",
-    "What do people often get wrong about {}?", "Write a newspaper article about {}.", "Give practical advice about {}.", "Write a speech in praise of {}.", "Tell me the history of {}.",
-    "Compare {} of today with that of a hundred years ago.",
+    "What do people often get wrong about {}?",
 )
 SUBJECTS = ("a lighthouse", "a village market", "learning to cook", "riding a bicycle", "the first day of school", "a garden in spring", "travelling by train", "a mountain river",
             "keeping bees", "an old library", "the work of a nurse", "a small harbour")
-OTHER_SUBJECTS = ("a rainy city", "baking bread", "adopting a dog", "the night sky", "a wooden bridge", "growing old", "a football club", "making furniture", "a desert road", "learning the piano",
-                  "a winter holiday", "the postal service", "moving abroad", "a family dinner", "saving money", "a forest fire", "the telephone", "drinking tea", "a country doctor", "sailing")
 
 
-def prompts(training=False):
-    return [frame.format(subject) for frame in FRAMES[:5] for subject in (OTHER_SUBJECTS[:12] if training else SUBJECTS)]
+def prompts():
+    return [frame.format(subject) for frame in FRAMES for subject in SUBJECTS]
 
 
 def model_folder():
@@ -122,28 +117,27 @@ def generate(folder, name):
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder())
     model = transformers.AutoModelForCausalLM.from_pretrained(model_folder(), dtype=torch.float32)
     lengths = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS, "do_sample": True}
-    kind = name.removeprefix("train-")
-    if kind in EPOCHS:
+    if name in EPOCHS:
         store, passphrase = open_keys(folder)
-        bundle = os.path.join(folder, f"{kind}-{os.getpid()}.cmkb")
-        store.bundle(kind, bundle, passphrase_file=passphrase)
+        bundle = os.path.join(folder, f"{name}-{os.getpid()}.cmkb")
+        store.bundle(name, bundle, passphrase_file=passphrase)
         keys = Keys()
         keys.open_bundle(bundle, passphrase_file=passphrase)
         os.remove(bundle)
         hook = Hook(keys, max_slots=BATCH, vocabulary=model.config.vocab_size)
-        accounts = "account" in EPOCHS[kind][1]
+        accounts = "account" in EPOCHS[name][1]
 
     def batch(chats, seed):
-        if kind in EPOCHS:
+        if name in EPOCHS:
             answers = generate_marked(model, tokenizer, chats, hook, account=ACCOUNT if accounts else BASE_ONLY, seed=seed, temperature=TEMPERATURE, top_p=TOP_P, top_k=0, **lengths)
             return [list(a.token_ids) for a in answers]
         torch.manual_seed(seed)
         encoded = tokenizer(tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True), return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
         with torch.inference_mode():
-            out = model.generate(**encoded, logits_processor=processors(kind), temperature=TEMPERATURE, top_p=1.0, top_k=0, pad_token_id=tokenizer.pad_token_id, **lengths)
+            out = model.generate(**encoded, logits_processor=processors(name), temperature=TEMPERATURE, top_p=1.0, top_k=0, pad_token_id=tokenizer.pad_token_id, **lengths)
         return out[:, encoded["input_ids"].shape[1]:].tolist()
 
-    asked, lines, start = prompts(name.startswith("train-")), [], time.time()
+    asked, lines, start = prompts(), [], time.time()
     for i in range(0, len(asked), BATCH):
         chats = [[{"role": "user", "content": prompt}] for prompt in asked[i:i + BATCH]]
         for j, ids in enumerate(batch(chats, 1000 + i)):
@@ -159,7 +153,7 @@ def generate(folder, name):
 def main():
     folder, *names = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
-    for name in names or SETS + TRAINING:
+    for name in names or SETS:
         if not os.path.exists(os.path.join(folder, name + ".jsonl")):
             generate(folder, name)
 
