@@ -39,7 +39,9 @@ class LlamaModel final : public LanguageModel {
     made->model_.reset(llama_model_load_from_file(path.c_str(), llama_model_default_params()));
     if (made->model_ == nullptr) {
       const std::string reason = log.Error();
-      return absl::DataLossError(Cat("GGUF file '", path, "': libllama could not load this model", reason.empty() ? "" : ": ", reason));
+      const bool memory = reason.find("allocate") != std::string::npos || reason.find("bad_alloc") != std::string::npos;
+      return absl::Status(memory ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kDataLoss,
+                          Cat("GGUF file '", path, "': libllama could not load this model", reason.empty() ? "" : ": ", reason));
     }
     made->vocab_ = llama_model_get_vocab(made->model_.get());
     if (llama_model_has_encoder(made->model_.get()) || !llama_model_has_decoder(made->model_.get())) {

@@ -1,5 +1,6 @@
 // A model audit from options to result.json.
 #include <cstring>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
@@ -68,12 +69,7 @@ std::vector<std::string> KnownBeforehand(const ModelOptions& options, const Prob
   return reasons;
 }
 
-}  // namespace
-}  // namespace audit
-
-absl::StatusOr<ModelResult> RunModelAudit(const AuditKeys& keys, const Tokenizer* tokenizer, const ModelOptions& options, const JudgeOptions& judge,
-                                          const AuditObserver& observer) {
-  using namespace audit;
+absl::StatusOr<ModelResult> Run(const AuditKeys& keys, const Tokenizer* tokenizer, const ModelOptions& options, const JudgeOptions& judge, const AuditObserver& observer) {
   CM_RETURN_IF_ERROR(CheckOptions(keys, options));
   ModelConclusion c;
   for (const auto& [path, digest] : {std::pair(&options.suspect, &c.suspect_sha256), std::pair(&options.reference, &c.reference_sha256), std::pair(&options.control, &c.control_sha256)}) {
@@ -113,6 +109,18 @@ absl::StatusOr<ModelResult> RunModelAudit(const AuditKeys& keys, const Tokenizer
   result.reasons = c.reasons;
   CM_RETURN_IF_ERROR(ReplaceFileAtomically(run.File("result.json"), result.json));
   return result;
+}
+
+}  // namespace
+}  // namespace audit
+
+absl::StatusOr<ModelResult> RunModelAudit(const AuditKeys& keys, const Tokenizer* tokenizer, const ModelOptions& options, const JudgeOptions& judge,
+                                          const AuditObserver& observer) {
+  try {
+    return audit::Run(keys, tokenizer, options, judge, observer);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("no memory left; what is done is kept");
+  }
 }
 
 }  // namespace countermark
