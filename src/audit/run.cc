@@ -247,6 +247,11 @@ absl::Status SegmentSource::Head(uint64_t segment, SegmentHead* head, std::vecto
   if (absl::Status status = ParseSegmentHead(bytes, head, index); !status.ok()) {
     return Damaged(Place(segment), status);
   }
+  const uint64_t whole = run.log->PayloadBytes(segment - run.first_segment);
+  uint64_t said = kSegmentDocumentsAt;
+  if (head->documents_bytes <= whole) said += head->documents_bytes;
+  for (const SectionIndex& section : *index) said += section.bytes;
+  if (head->documents_bytes > whole || said != whole) return Damaged(Place(segment), absl::DataLossError("the segment's parts do not make up its length"));
   head->first_document += run.first_record;
   return absl::OkStatus();
 }

@@ -43,6 +43,9 @@ absl::Status ParseSegmentHead(std::string_view bytes, SegmentHead* head, std::ve
   if (head->tokens_a_pair < kMinWindow + 1 || head->tokens_a_pair > kMostTokens || head->records > head->rows) {
     return absl::DataLossError("the segment's head is impossible");
   }
+  for (const SectionIndex& section : *index) {  // tables are made for so many
+    if (section.pairs > section.bytes / (3 * head->tokens_a_pair)) return absl::DataLossError("a section of the segment says that it holds more pairs than bytes for them");
+  }
   return absl::OkStatus();
 }
 
