@@ -135,6 +135,29 @@ def test_none_two_and_copied(tmp_path, tokenizer):
     assert [r.get('regions') for r in whole['records']] == [r['regions'] for r in got.values()]
 
 
+def test_a_disguised_passage_is_found_in_the_cleaned_view_at_its_original_bytes(tmp_path, tokenizer):
+    epoch = mark_oracle.Epoch(KEY)
+    ids, passage = planted(epoch, 200)
+    characters = text_of(ids)
+    path = tmp_path / 'book.txt'
+    # A zero-width space after each character of the passage: no word is as it was, and in the original the passage has six bytes a token.
+    path.write_text(characters[:passage.start] + ''.join(c + '\u200b' for c in characters[passage.start:passage.stop]) + characters[passage.stop:])
+    flags = [path, '--epoch-key', bare_key(tmp_path), '--tokenizer', tokenizer, '--regions', '--jsonl']
+    raw = run(*flags)
+    assert raw.returncode == 0 and lines(raw)[0]['regions'] == [], raw.err
+    both = run(*flags, '--views', 'raw,cleaned')
+    assert both.returncode == 1, both.err
+    [region] = lines(both)[0]['regions']
+    assert region['reading'] == 1
+    begin, end = 3 * passage.start, 3 * passage.start + 6 * len(passage)
+    assert abs(region['begin'] - begin) <= 6 * 24 and abs(region['end'] - end) <= 6 * 24
+    inside = path.read_bytes()[region['begin']:region['end']].decode().replace('\u200b', '')  # whole characters
+    plain_run = run(jsonl(tmp_path / 'plain.jsonl', [{'text': characters}]), *flags[1:])
+    [undisguised] = lines(plain_run)[0]['regions']
+    assert inside == characters.encode()[undisguised['begin']:undisguised['end']].decode()
+    assert (region['scored'], region['statistic'], region['tries']) == (undisguised['scored'], undisguised['statistic'], undisguised['tries'])
+
+
 def test_the_report_lists_passages_and_both_verifiers_agree(tmp_path, tokenizer):
     secret = tmp_path / 'pass'
     secret.write_text('correct horse\n')
