@@ -51,15 +51,15 @@ def test_records_and_pool_against_the_oracle(tmp_path, scheme, h):
     whole = run(path, *flags, '--json')
     assert whole.returncode == 1
     report = json.loads(whole.out)
-    assert report['schema_version'] == 1
+    assert report['schema_version'] == 2
     assert report['records'] == records
     pooled = report['pooled']
     assert pooled['scored'] == len(epoch.pairs(texts))
     check_tests(pooled, epoch.count(texts, ACCOUNTS), ACCOUNTS, epoch)
     assert pooled['tests_counted'] == total
     assert pooled['verdict'] == report['verdict'] == 'marked'
-    assert report['ledger'] == {'records': len(texts), 'keys': 1, 'channels': 1, 'candidates': 3, 'schemes': 1, 'views': 1, 'regions': 1,
-                                'tokenizers': 1, 'questions': 2, 'tests_counted': total}
+    assert report['ledger'] == {'records': len(texts), 'keys': 1, 'channels': 1, 'candidates': 3, 'schemes': 1, 'views': 1, 'tokenizers': 1,
+                                'questions': 2, 'regions': 0, 'weighted': 0, 'tests_counted': total}
     assert report['coverage']['records'] == len(texts) and report['coverage']['too_short'] == 2 and report['errors'] == []
     # The account is named, and the others are not.
     best = min(pooled['accounts'], key=lambda a: a['log10_p'])

@@ -155,9 +155,11 @@ absl::Status DetectForeign(const cli::Program& program, const Options& options, 
   CM_ASSIGN_OR_RETURN(const std::string config, ReadWholeFile(options.foreign_config, kMaxConfig));
   CM_ASSIGN_OR_RETURN(const std::unique_ptr<ForeignFormat> format, OpenForeignFormat(options.format, config, options.foreign_config));
   std::unique_ptr<Tokenizer> tokenizer;
-  if (!options.tokenizer.empty()) {
-    CM_ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(options.tokenizer));
+  if (!options.tokenizers.empty()) {
+    CM_ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(options.tokenizers[0]));
   }
+  std::vector<Reading> readings(1);
+  readings[0].tokenizer = tokenizer.get();
   uint64_t counted = 0;
   CM_ASSIGN_OR_RETURN(const uint64_t records, CountForVerdicts(files, options, &counted));
   run->ledger.records = records;
@@ -173,13 +175,14 @@ absl::Status DetectForeign(const cli::Program& program, const Options& options, 
   const bool pooled = records != 1;
   const auto make_scorer = [&] {
     return [&format, pooled, scorer = std::shared_ptr<ForeignScorer>(format->NewScorer())](Item& item) -> absl::Status {
-      CM_RETURN_IF_ERROR(format->CheckIds(item.record.ids));
-      CM_RETURN_IF_ERROR(format->CheckIds(item.record.prompt_ids));
-      item.foreign = scorer->Score(item.record.ids, item.record.prompt_ids, pooled ? &item.draws : nullptr);
+      const ReadRecord& read = item.readings[0];
+      CM_RETURN_IF_ERROR(format->CheckIds(read.ids));
+      CM_RETURN_IF_ERROR(format->CheckIds(read.prompt_ids));
+      item.foreign = scorer->Score(read.ids, read.prompt_ids, pooled ? &item.draws : nullptr);
       return absl::OkStatus();
     };
   };
-  CM_RETURN_IF_ERROR(RunPipeline(reader, tokenizer.get(), pipeline, make_scorer, [&sink](Item& item) { return sink.Take(item); }));
+  CM_RETURN_IF_ERROR(RunPipeline(reader, readings, pipeline, make_scorer, [&sink](Item& item) { return sink.Take(item); }));
   progress.Finish();
   CM_RETURN_IF_ERROR(sink.End());
   if (run->records == 0) return absl::InvalidArgumentError("there is no record in the input");

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/detect/run.h"
+#include "tools/detect/weights.h"
 
 namespace countermark::detect_tool {
 namespace {
@@ -71,12 +72,13 @@ void AppendTests(const DetectionResult& result, const Detector& detector, std::s
   *out += ']';
 }
 
-void AppendPassages(const std::vector<Passage>& passages, const Detector& detector, std::string* out) {
-  *out += ",\"regions\":[";
+void AppendPassages(const std::vector<Passage>& passages, size_t reading, const Detector& detector, std::string* out) {
   for (const Passage& passage : passages) {
     const Region& region = passage.placed.region;
     if (out->back() != '[') *out += ',';
-    *out += "{\"reading\":0,\"name\":";
+    *out += "{\"reading\":";
+    AppendNumber(uint64_t{reading}, out);
+    *out += ",\"name\":";
     AppendString(detector.record().channels[0].name, out);
     *out += ",\"begin\":";
     AppendNumber(passage.placed.begin, out);
@@ -94,6 +96,23 @@ void AppendPassages(const std::vector<Passage>& passages, const Detector& detect
     AppendNumber(region.log10_p_adjusted, out);
     *out += '}';
   }
+}
+
+// The tests of every reading, with which it is; nothing where there is one.
+void AppendReadings(const std::vector<const DetectionResult*>& results, const Setup& setup, std::string* out) {
+  if (results.size() < 2) return;
+  *out += ",\"readings\":[";
+  for (size_t i = 0; i < results.size(); ++i) {
+    *out += i > 0 ? ",{\"view\":" : "{\"view\":";
+    AppendString(setup.readings[i].view(), out);
+    *out += ",\"tokenizer_sha256\":";
+    AppendString(setup.readings[i].sha256(), out);
+    *out += ",\"scored\":";
+    AppendNumber(results[i]->scored, out);
+    *out += ',';
+    AppendTests(*results[i], setup.detector, out);
+    *out += '}';
+  }
   *out += ']';
 }
 
@@ -101,18 +120,40 @@ double BaseLog10P(const DetectionResult& result) { return result.channels.empty(
 
 }  // namespace
 
-void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict verdict, uint64_t tests_counted, std::string* out) {
+void AppendRecordJson(const Item& item, const Setup& setup, RecordVerdict verdict, uint64_t tests_counted, std::string* out) {
+  static const DetectionResult kNothing;
+  const bool read = item.status.ok();
+  const uint64_t reading = read ? Foremost(item.readings) : 0;
+  const DetectionResult& result = read ? item.readings[reading].result : kNothing;
   *out += "{\"id\":";
   AppendString(item.record.id, out);
   *out += ",\"scored\":";
-  AppendNumber(item.result.scored, out);
+  AppendNumber(result.scored, out);
   *out += ",\"log10_p\":";
-  AppendNumber(BaseLog10P(item.result), out);
+  AppendNumber(BaseLog10P(result), out);
   *out += ",\"verdict\":";
   AppendString(RecordVerdictName(verdict), out);
   *out += ',';
-  AppendTests(item.result, detector, out);
-  if (item.passages) AppendPassages(*item.passages, detector, out);
+  AppendTests(result, setup.detector, out);
+  if (setup.readings.size() > 1) {
+    *out += ",\"reading\":";
+    AppendNumber(reading, out);
+  }
+  std::vector<const DetectionResult*> results;
+  for (const ReadRecord& one : item.readings) results.push_back(&one.result);
+  AppendReadings(results, setup, out);
+  if (read && item.readings[0].passages) {
+    *out += ",\"regions\":[";
+    for (size_t i = 0; i < item.readings.size(); ++i) AppendPassages(*item.readings[i].passages, i, setup.detector, out);
+    *out += ']';
+  }
+  if (read && item.readings[0].weighted) {
+    *out += ",\"weighted\":[";
+    for (size_t i = 0; i < item.readings.size(); ++i) {
+      AppendWeightedJson(*item.readings[i].weighted, i, setup.weights->sha256(), setup.detector.accounts(), out);
+    }
+    *out += ']';
+  }
   *out += ",\"tests_counted\":";
   AppendNumber(tests_counted, out);
   if (!item.status.ok()) {
@@ -125,7 +166,7 @@ void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict 
 std::string JsonHead(const Options& options, const Setup& setup) {
   const EpochRecord& record = setup.detector.record();
   nlohmann::ordered_json head;
-  head["schema_version"] = 1;
+  head["schema_version"] = 2;
   head["tool"] = "watermark-detect";
   head["version"] = std::string(cli::Version());
   head["mark_format"] = 1;
@@ -139,7 +180,7 @@ std::string JsonHead(const Options& options, const Setup& setup) {
   if (record.mark.scheme == Scheme::kTournament) mark["layers"] = record.mark.layers;
   for (const ChannelSpec& channel : record.channels) mark["channels"].push_back({{"name", channel.name}, {"weight", channel.weight}});
   head["mark"] = std::move(mark);
-  head["tokenizer_sha256"] = setup.tokenizer != nullptr ? nlohmann::ordered_json(setup.tokenizer->sha256()) : nlohmann::ordered_json(nullptr);
+  for (const Reading& reading : setup.readings) head["readings"].push_back({{"view", std::string(reading.view())}, {"tokenizer_sha256", reading.sha256()}});
   head["alpha"] = options.alpha;
   std::string text = head.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.back() = ',';  // the object goes on
@@ -148,14 +189,30 @@ std::string JsonHead(const Options& options, const Setup& setup) {
 
 std::string JsonTail(const Run& run, const Options& options, const Setup& setup) {
   const TestLedger& ledger = run.ledger;
+  const uint64_t reading = Foremost(run.pooled);
+  const DetectionResult& pooled = run.pooled[reading];
   std::string text = "\n],\"pooled\":{\"scored\":";
-  AppendNumber(run.pooled.scored, &text);
+  AppendNumber(pooled.scored, &text);
   text += ",\"log10_p\":";
-  AppendNumber(BaseLog10P(run.pooled), &text);
+  AppendNumber(BaseLog10P(pooled), &text);
   text += ",\"verdict\":";
   AppendString(RecordVerdictName(run.pooled_verdict), &text);
   text += ',';
-  AppendTests(run.pooled, setup.detector, &text);
+  AppendTests(pooled, setup.detector, &text);
+  if (setup.readings.size() > 1) {
+    text += ",\"reading\":";
+    AppendNumber(reading, &text);
+  }
+  std::vector<const DetectionResult*> results;
+  for (const DetectionResult& one : run.pooled) results.push_back(&one);
+  AppendReadings(results, setup, &text);
+  if (!run.pooled_weighted.empty()) {
+    text += ",\"weighted\":[";
+    for (size_t i = 0; i < run.pooled_weighted.size(); ++i) {
+      AppendWeightedJson(run.pooled_weighted[i], i, setup.weights->sha256(), setup.detector.accounts(), &text);
+    }
+    text += ']';
+  }
   text += ",\"tests_counted\":";
   AppendNumber(ledger.Total(), &text);
   text += "},";

@@ -1,9 +1,11 @@
 // watermark-detect: does a text, or a set of texts, carry a mark, and whose.
+#include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include "countermark/detect/pairs.h"
 #include "src/base/status_macros.h"
@@ -30,7 +32,10 @@ class Sink {
  public:
   Sink(const cli::Program& program, const Options& options, const Setup& setup, const InputReader& reader, Run* run, cli::Progress* progress)
       : program_(program), options_(options), setup_(setup), reader_(reader), run_(run), counter_(program, options, reader, run, progress),
-        report_(options, setup), page_(options, setup), out_(cli::Output::Standard()), pool_(setup.detector.window()), color_(program.ColorOut()) {}
+        report_(options, setup), page_(options, setup), out_(cli::Output::Standard()), color_(program.ColorOut()) {
+    for (size_t i = 0; i < setup.readings.size(); ++i) pools_.emplace_back(setup.detector.window());
+    if (setup.weights != nullptr) pool_weights_.resize(pools_.size());
+  }
 
   absl::Status Begin() {
     if (!options_.report.empty()) {  // made now, so that a taken path is known before the work is done
@@ -48,14 +53,17 @@ class Sink {
     if (met == Met::kNoRecord) return absl::OkStatus();
     RecordVerdict verdict = RecordVerdict::kInconclusive;
     if (item.status.ok()) {
-      verdict = met == Met::kBeyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(item.result, run_->ledger, options_.alpha);
-      if (item.passages && !item.passages->empty()) {
-        run_->passages += item.passages->size();
-        if (verdict == RecordVerdict::kNoEvidence) verdict = RecordVerdict::kMarked;  // each has passed its own part of alpha
+      for (const ReadRecord& read : item.readings) {
+        verdict = Together(verdict, met == Met::kBeyond ? RecordVerdict::kUncorrected : setup_.detector.Judge(read.result, run_->ledger, options_.alpha));
+        if (read.passages && !read.passages->empty()) {
+          run_->passages += read.passages->size();
+          if (verdict == RecordVerdict::kNoEvidence) verdict = RecordVerdict::kMarked;  // each has passed its own part of alpha
+        }
+        if (read.weighted && met != Met::kBeyond) verdict = Together(verdict, Detector::JudgeWeighted(*read.weighted, run_->ledger, options_.alpha));
       }
       run_->marked += verdict == RecordVerdict::kMarked;
-      run_->too_short += item.result.scored == 0;
-      Pool(item);
+      run_->too_short += std::all_of(item.readings.begin(), item.readings.end(), [](const ReadRecord& read) { return read.result.scored == 0; });
+      CM_RETURN_IF_ERROR(Pool(item));
     }
     if (report_file_ || Paged()) report_.Add(item, run_->records);
     if (Paged()) page_.Add(item, run_->records);
@@ -63,12 +71,19 @@ class Sink {
   }
 
   absl::Status End() {
-    run_->pooled = pooled_records_ == 1 ? std::move(only_) : setup_.detector.Score(pool_);
-    run_->pooled_verdict = setup_.detector.Judge(run_->pooled, run_->ledger, options_.alpha, /*of_record=*/false);
+    run_->pooled_verdict = RecordVerdict::kInconclusive;
+    for (size_t i = 0; i < pools_.size(); ++i) {
+      run_->pooled.push_back(pooled_records_ == 1 ? std::move(only_[i]) : setup_.detector.Score(pools_[i]));
+      run_->pooled_verdict = Together(run_->pooled_verdict, setup_.detector.Judge(run_->pooled.back(), run_->ledger, options_.alpha, /*of_record=*/false));
+    }
+    for (size_t i = 0; i < pool_weights_.size(); ++i) {
+      run_->pooled_weighted.push_back(setup_.detector.ScoreWeighted(pools_[i], pool_weights_[i]));
+      run_->pooled_verdict = Together(run_->pooled_verdict, Detector::JudgeWeighted(run_->pooled_weighted.back(), run_->ledger, options_.alpha, /*of_record=*/false));
+    }
     if ((report_file_ || Paged()) && run_->records > 0) {
       CM_ASSIGN_OR_RETURN(const Report report, report_.Make(*run_, reader_));
       if (report_file_ && ReportStands(*run_)) CM_RETURN_IF_ERROR(report_.Write(report, *report_file_));
-      CM_RETURN_IF_ERROR(page_.Write(report, *run_, pool_));
+      CM_RETURN_IF_ERROR(page_.Write(report, *run_, pools_));
     }
     if (report_file_ && run_->records > 0 && !ReportStands(*run_)) {
       program_.Error(Cat("no report is written to ", options_.report, ": the run is incomplete, and a report would give a verdict on what it did not see"));
@@ -84,22 +99,29 @@ class Sink {
  private:
   bool Paged() const { return !options_.html.empty() || !options_.csv.empty(); }
 
-  // Pairs distinct over the whole input. A single record's pool is the record itself, which has been scored.
-  void Pool(Item& item) {
-    if (++pooled_records_ == 1) only_ = item.result;
-    if (item.record.has_prompt) pool_.ExcludeWindowsOf(item.record.prompt_ids);
-    pool_.Add(item.record.ids);
-    pool_.ForgetExcludedWindows();
+  // Pairs distinct over the whole input, a pool a reading. A single record's pool is the record itself, which has been scored.
+  absl::Status Pool(Item& item) {
+    ++pooled_records_;
+    only_.clear();
+    for (size_t i = 0; i < pools_.size(); ++i) {
+      const ReadRecord& read = item.readings[i];
+      if (pooled_records_ == 1) only_.push_back(read.result);
+      if (item.record.has_prompt) pools_[i].ExcludeWindowsOf(read.prompt_ids);
+      pools_[i].Add(read.ids);
+      pools_[i].ForgetExcludedWindows();
+      if (!pool_weights_.empty()) CM_RETURN_IF_ERROR(AppendEntropyWeights(pools_[i], read.ids, read.nats, &pool_weights_[i]));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Show(const Item& item, RecordVerdict verdict) {
     line_.clear();
     if (options_.json || options_.jsonl) {
       if (options_.json && run_->records > 1) line_ += ",\n";
-      AppendRecordJson(item, setup_.detector, verdict, item.status.ok() ? run_->ledger.Total() : 0, &line_);
+      AppendRecordJson(item, setup_, verdict, item.status.ok() ? run_->ledger.Total() : 0, &line_);
       if (options_.jsonl) line_ += '\n';
     } else {
-      line_ = TableRow(item, setup_.detector, verdict, color_);
+      line_ = TableRow(item, setup_, verdict, color_);
     }
     return out_.Write(line_);
   }
@@ -114,9 +136,10 @@ class Sink {
   PageWriter page_;
   std::optional<cli::Output> report_file_;
   cli::Output out_;
-  PairSet pool_;
+  std::vector<PairSet> pools_;  // by reading
+  std::vector<std::vector<PairWeight>> pool_weights_;  // of their pairs; empty where no weighted tests are made
   uint64_t pooled_records_ = 0;
-  DetectionResult only_;
+  std::vector<DetectionResult> only_;
   std::string line_;
   const bool color_;
 };
@@ -137,9 +160,15 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   uint64_t counted = 0;
   CM_ASSIGN_OR_RETURN(const uint64_t records, CountForVerdicts(files, options, &counted));
   run->ledger = setup.detector.Ledger(records);
+  run->ledger.views = ViewNames(options).size();
+  run->ledger.tokenizers = std::max<size_t>(setup.tokenizers.size(), 1);
   if (options.regions) {
     run->ledger.regions = 1;
     run->ledger.questions = TestLedger::QuestionsOf(records, /*regions=*/true);
+  }
+  if (setup.weights != nullptr) {
+    run->ledger.weighted = 1;
+    run->ledger.questions = TestLedger::QuestionsOf(records, options.regions, /*weighted=*/true);
   }
   cli::Progress progress(program, "records", counted != 0 ? counted : records);
   InputReader reader(std::move(files), options.input);
@@ -150,8 +179,9 @@ absl::Status Detect(const cli::Program& program, const Options& options, Run* ru
   pipeline.limit = options.limit;
   pipeline.threads = options.threads;
   if (options.regions) pipeline.passage_level = PassageLevel(run->ledger, options.alpha);
+  pipeline.weights = setup.weights.get();
   pipeline.keep_text = !options.html.empty();
-  CM_RETURN_IF_ERROR(RunPipeline(reader, setup.detector, setup.tokenizer.get(), pipeline, [&sink](Item& item) { return sink.Take(item); }));
+  CM_RETURN_IF_ERROR(RunPipeline(reader, setup.detector, setup.readings, pipeline, [&sink](Item& item) { return sink.Take(item); }));
   progress.Finish();
   CM_RETURN_IF_ERROR(sink.End());
   if (options.jsonl) {

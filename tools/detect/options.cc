@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -48,7 +49,12 @@ void AddOptions(cli::Program& program, Options* o) {
       ->excludes(file);
 
   const std::string input = "Input";
-  app.add_option("--tokenizer", o->tokenizer, "tokenizer file (SentencePiece .model, GGUF or Hugging Face tokenizer.json), for text")->group(input);
+  app.add_option("--tokenizer", o->tokenizers, "tokenizer file (SentencePiece .model, GGUF or Hugging Face tokenizer.json), for text; may be repeated where the suspect's is not known, and every one is counted")
+      ->group(input)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--views", o->views, "how a text is taken: raw, as it stands; cleaned, with disguises undone (look-alike, full-width, zero-width characters); raw,cleaned both, and both are counted")
+      ->group(input);
   CLI::Option* text = app.add_option("--text-field", o->input.text_field, "member or column with the text (default: text)")->group(input);
   app.add_option("--token-ids-field", o->input.token_ids_field, "member or column with token ids (default, without a tokenizer: token_ids)")
       ->group(input)
@@ -78,13 +84,14 @@ void AddOptions(cli::Program& program, Options* o) {
   app.add_option("--alpha", o->alpha, "chance of one or more false claims in the whole run, over all records and their pool")->group(output)->check(cli::Between(1e-300, 0.5));
   app.add_option("--min-coverage", o->min_coverage, "share of records that must be readable for a verdict")->group(output)->check(cli::Between(0.0, 1.0));
   app.add_flag("--regions", o->regions, "look for marked passages in each record, and say where they stand (docs/regions.md)")->group(output);
+  app.add_option("--weights-model", o->weights_model, "GGUF model, never exposed to marked text: test again with each pair weighted by its entropy (docs/weights.md)")->group(output);
   CLI::Option* json = app.add_flag("--json", o->json, "one JSON object on standard output")->group(output);
   app.add_flag("--jsonl", o->jsonl, "one JSON object a record, in order (its log10_p is the base channel's; accounts are tested apart); a summary on standard error")->group(output)->excludes(json);
   app.add_option("--report", o->report, "write a signed report (DSSE) to this new file")->group(output);
-  CLI::Option* html = app.add_option("--html", o->html, "write one self-contained page for people to this new file (docs/report-page.md)")->group(output);
+  app.add_option("--html", o->html, "write one self-contained page for people to this new file (docs/report-page.md)")->group(output);
   app.add_option("--csv", o->csv, "write a row a test to this new file")->group(output);
-  app.add_option("--decoys", o->decoys, "for the page: decoy keys of the control (0: none)")->group(output)->check(CLI::Range(0, 1'000'000))->needs(html);
-  app.add_option("--decoy-seed", o->decoy_seed, "for the page: the seed that an earlier page states, to run its control again (64 hex digits; default: drawn afresh)")->group(output)->needs(html);
+  app.add_option("--decoys", o->decoys, "for the page: decoy keys of the control (0: none)")->group(output)->check(CLI::Range(0, 1'000'000));
+  app.add_option("--decoy-seed", o->decoy_seed, "for the page: the seed that an earlier page states, to run its control again (64 hex digits; default: drawn afresh)")->group(output);
   app.add_option("--signing-keystore", o->signing_keystore, "key store with the signing key, where the epoch's key comes from elsewhere")->group(output);
   app.add_option("--commitments-published", o->commitments_published, "for the report: key commitments this provider has published in all (0: not known)")->group(output);
   app.add_option("--threads", o->threads, "threads (0: one a core)")->group(output)->check(CLI::Range(0, 1024));
@@ -94,6 +101,7 @@ void AddOptions(cli::Program& program, Options* o) {
       "watermark-detect answers.jsonl.zst --epoch-key epoch.key --token-ids-field token_ids --accounts accounts.txt --jsonl\n"
       "zcat crawl.jsonl.gz | watermark-detect - --bundle epoch.bundle --tokenizer model.gguf --text-field text --records 120000 --json\n"
       "watermark-detect book.txt --epoch-key epoch.key --tokenizer model.gguf --regions\n"
+      "watermark-detect answers.jsonl --epoch-key epoch.key --tokenizer model.gguf --text-field text --weights-model base.gguf\n"
       "watermark-detect essay.txt --epoch-key bare.key --scheme gumbel --window 2 --weights 0.5,0.5 --tokenizer spiece.model");
 }
 
@@ -124,6 +132,7 @@ void TakeFilesFromAccounts(int argc, char** argv, Options* options) {
 }  // namespace
 
 absl::Status Settle(int argc, char** argv, Options* o) {
+  o->input.default_ids = o->tokenizers.empty();
   TakeFilesFromAccounts(argc, argv, o);
   if (o->files.empty()) {
     if (isatty(STDIN_FILENO) == 1) return absl::InvalidArgumentError("no input: name files or folders, or - for standard input");
@@ -149,10 +158,22 @@ absl::Status Settle(int argc, char** argv, Options* o) {
   for (const auto& [flag, path] : {std::pair{"--report", &o->report}, {"--html", &o->html}, {"--csv", &o->csv}}) {
     if (*path == "-") return absl::InvalidArgumentError(Cat(flag, " needs a file of its own"));
   }
+  if (!o->decoy_seed.empty() && o->html.empty()) return absl::InvalidArgumentError("--decoy-seed needs --html: the control is shown on the page");
   if (!o->decoy_seed.empty() && !IsLowerHex(o->decoy_seed, 32)) return absl::InvalidArgumentError("--decoy-seed must be 64 lower-case hex digits, as a page states them");
-  if (!o->input.text_field.empty() && o->tokenizer.empty()) return absl::InvalidArgumentError("--text-field needs --tokenizer");
-  if (!o->input.prompt_field.empty() && o->tokenizer.empty()) return absl::InvalidArgumentError("--prompt-field needs --tokenizer");
-  o->input.default_ids = o->tokenizer.empty();
+  std::set<std::string> seen;
+  for (const std::string& view : ViewNames(*o)) {
+    if (view != "raw" && view != "cleaned") return absl::InvalidArgumentError(Cat("--views: '", view, "' is no view; raw, cleaned or raw,cleaned is expected"));
+    if (!seen.insert(view).second) return absl::InvalidArgumentError("--views names a view twice");
+  }
+  if (o->input.wants_ids() && !o->weights_model.empty()) return absl::InvalidArgumentError("--weights-model is for texts: a model's entropies follow from the text; give --tokenizer and --text-field");
+  if (o->input.wants_ids() && o->views != "raw") return absl::InvalidArgumentError("--views is for texts: token ids are taken as they are");
+  if (o->input.wants_ids() && o->tokenizers.size() > 1) return absl::InvalidArgumentError("several tokenizers are for texts: token ids are taken as they are");
+  if (IsForeign(*o) && (o->views != "raw" || o->tokenizers.size() > 1)) {
+    return absl::InvalidArgumentError("another project's mark is looked for in one reading: the raw text, by one tokenizer");
+  }
+  if (!o->weights_model.empty() && IsForeign(*o)) return absl::InvalidArgumentError("--weights-model is for our own mark");
+  if (!o->input.text_field.empty() && o->tokenizers.empty()) return absl::InvalidArgumentError("--text-field needs --tokenizer");
+  if (!o->input.prompt_field.empty() && o->tokenizers.empty()) return absl::InvalidArgumentError("--prompt-field needs --tokenizer");
   o->input.hash = !o->report.empty() || !o->html.empty() || !o->csv.empty();
   o->input.format = o->format == "text"    ? InputFormat::kText
                     : o->format == "jsonl" ? InputFormat::kJsonl

@@ -29,7 +29,9 @@ struct Options {
   std::optional<double> delta;
   std::optional<uint32_t> vocabulary;
 
-  std::string tokenizer;
+  std::vector<std::string> tokenizers;  // tried one after another
+  std::string views = "raw";            // names between commas
+  std::string tokenizer;                // of a program that takes one
   InputOptions input;
   std::string format = "auto";
   std::string foreign_config;  // another project's configuration; the format is then `format`
@@ -38,6 +40,7 @@ struct Options {
 
   double alpha = 1e-6;
   double min_coverage = 0.95;
+  std::string weights_model;  // empty: no weighted tests
   bool regions = false;
   bool json = false;
   bool jsonl = false;
@@ -52,6 +55,19 @@ struct Options {
 
 // Whether another project's mark is looked for.
 bool IsForeign(const Options& options);
+
+// The names in `views`.
+inline std::vector<std::string> ViewNames(const Options& options) {
+  std::vector<std::string> names(1);
+  for (const char c : options.views) {
+    if (c == ',') {
+      names.emplace_back();
+    } else {
+      names.back() += c;
+    }
+  }
+  return names;
+}
 
 void AddOptions(cli::Program& program, Options* options);
 

@@ -18,13 +18,6 @@ constexpr size_t kTextsKept = 3;
 constexpr size_t kCurvePoints = 200;
 constexpr uint64_t kTextBytesShaded = uint64_t{64} << 20;  // of one text; a longer one is shown by its first part
 
-double MostExtreme(const DetectionResult& result) {
-  double best = 0;
-  for (const ChannelTest& test : result.channels) best = std::min(best, test.log10_p);
-  for (const AccountTest& test : result.accounts) best = std::min(best, test.log10_p_adjusted);
-  return best;
-}
-
 std::optional<size_t> NearestAccount(const DetectionResult& result) {
   const auto nearest = std::min_element(result.accounts.begin(), result.accounts.end(), [](const AccountTest& a, const AccountTest& b) { return a.log10_p < b.log10_p; });
   if (nearest == result.accounts.end()) return std::nullopt;
@@ -87,12 +80,17 @@ absl::Status PageWriter::Begin() {
 }
 
 void PageWriter::Add(Item& item, uint64_t position) {
-  if (!html_ || !item.status.ok() || item.result.scored == 0) return;
-  Kept kept{MostExtreme(item.result), position, NearestAccount(item.result), {}};
+  if (!html_ || !item.status.ok()) return;
+  const size_t reading = Foremost(item.readings);
+  ReadRecord& read = item.readings[reading];
+  if (read.result.scored == 0) return;
+  Kept kept{MostExtreme(read), position, reading, NearestAccount(read.result), {}, {}, {}};
   const auto more_extreme = [](const Kept& a, const Kept& b) { return a.log10_p < b.log10_p; };
   const auto at = std::upper_bound(kept_.begin(), kept_.end(), kept, more_extreme);
   if (at == kept_.end() && kept_.size() == kTextsKept) return;
   kept.record = item.record;
+  kept.ids = read.ids;
+  kept.prompt_ids = read.prompt_ids;
   kept_.insert(at, std::move(kept));
   if (kept_.size() > kTextsKept) kept_.pop_back();
 }
@@ -109,9 +107,10 @@ ReportText PageWriter::Shade(const Kept& kept) const {
   ReportText out;
   out.record = kept.position;
   out.subject = record.id;
-  std::vector<uint32_t> ids = record.ids;
+  const Reading& reading = setup_.readings[kept.reading];
+  std::vector<uint32_t> ids = kept.ids;
   std::vector<ByteSpan> spans;
-  if (record.has_ids || setup_.tokenizer == nullptr) {
+  if (record.has_ids || reading.tokenizer == nullptr) {
     out.ids = true;
     for (const uint32_t id : ids) {
       const uint64_t begin = out.text.size();
@@ -123,14 +122,12 @@ ReportText PageWriter::Shade(const Kept& kept) const {
     ids.resize(spans.size());
   } else {
     TokenizedText tokens;
-    if (!setup_.tokenizer->Encode(record.text, &tokens).ok()) return out;  // it did once; without it there is no text to show
+    if (!ReadText(reading, record.text, &tokens, &ids, &spans).ok()) return out;  // it did once; without it there is no text to show
     out.text = record.text;
-    ids.assign(tokens.ids.begin(), tokens.ids.end());
-    spans = std::move(tokens.spans);
   }
 
   PairSet pairs(detector.window());
-  if (record.has_prompt) pairs.ExcludeWindowsOf(record.prompt_ids);
+  if (record.has_prompt) pairs.ExcludeWindowsOf(kept.prompt_ids);
   pairs.Add(ids);
   const Levels levels(detector.record().mark);
   struct Lane {
@@ -154,13 +151,16 @@ ReportText PageWriter::Shade(const Kept& kept) const {
   return out;
 }
 
-absl::Status PageWriter::Write(const Report& report, const Run& run, const PairSet& pool) {
+absl::Status PageWriter::Write(const Report& report, const Run& run, const std::vector<PairSet>& pools) {
   if (csv_) {
     CM_RETURN_IF_ERROR(csv_->Write(ReportCsv(report)));
     CM_RETURN_IF_ERROR(csv_->Commit());
   }
   if (!html_) return absl::OkStatus();
   const Detector& detector = setup_.detector;
+  // Figures are of the reading that says most in the pool; the tests of all are in the report.
+  const size_t reading = Foremost(run.pooled);
+  const PairSet& pool = pools[reading];
   ReportFigures figures;
   figures.complete = !run.incomplete;
   figures.too_short = run.too_short;
@@ -181,7 +181,7 @@ absl::Status PageWriter::Write(const Report& report, const Run& run, const PairS
       figures.decoys = RunDecoys(pool, base.which, base.score, seed, options_.decoys, detector.record().mark, options_.threads);
     }
   }
-  if (const std::optional<size_t> account = NearestAccount(run.pooled)) {
+  if (const std::optional<size_t> account = NearestAccount(run.pooled[reading])) {
     const PairScores scores = detector.ScoreEachPair(pool, *account);
     if (!scores.which.empty()) figures.curves.push_back(CurveOf(AccountName(*account), scores));
   }

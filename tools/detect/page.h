@@ -25,15 +25,17 @@ class PageWriter {
   absl::Status Begin();
   // Keeps the texts of the few records that are most extreme; the others' are let go. `item` still has its text (PipelineOptions::keep_text).
   void Add(Item& item, uint64_t position);
-  // `pool`: the distinct pairs of all records, or of the only one.
-  absl::Status Write(const Report& report, const Run& run, const PairSet& pool);
+  // `pools`: the distinct pairs of all records, or of the only one, by reading.
+  absl::Status Write(const Report& report, const Run& run, const std::vector<PairSet>& pools);
 
  private:
   struct Kept {
     double log10_p = 0;   // of the record's most extreme test
     uint64_t position = 0;
-    std::optional<size_t> account;  // the nearest of the candidates
+    size_t reading = 0;             // the one that says most
+    std::optional<size_t> account;  // the nearest of the candidates in it
     InputRecord record;
+    std::vector<uint32_t> ids, prompt_ids;  // in that reading
   };
   ReportText Shade(const Kept& kept) const;
   std::string AccountName(size_t account) const;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "src/base/status_macros.h"
+#include "tools/detect/weights.h"
 
 namespace countermark::detect_tool {
 namespace {
@@ -24,8 +25,8 @@ struct Batch {
 // One worker's tools; its memory is reused from record to record.
 class Worker {
  public:
-  Worker(ItemScorer score, const Tokenizer* tokenizer, const PipelineOptions& options, const std::vector<std::string>& paths)
-      : score_(std::move(score)), tokenizer_(tokenizer), input_(options.input), keep_text_(options.keep_text), keep_spans_(options.passage_level.has_value()), paths_(paths) {}
+  Worker(ItemScorer score, const std::vector<Reading>& readings, const PipelineOptions& options, const std::vector<std::string>& paths)
+      : score_(std::move(score)), readings_(readings), input_(options.input), keep_text_(options.keep_text), keep_spans_(options.passage_level.has_value()), paths_(paths) {}
 
   void Work(Item& item) {
     if (item.raw.ends_file) {
@@ -36,6 +37,7 @@ class Worker {
     try {
       item.status = Read(item);
       if (item.status.ok()) item.status = score_(item);
+      if (!item.status.ok()) item.readings.clear();
     } catch (const std::bad_alloc&) {  // in a worker's thread it would end the process; as a record that could not be read, it is counted
       item.status = absl::ResourceExhaustedError("no memory for this record");
     }
@@ -49,21 +51,25 @@ class Worker {
   absl::Status Read(Item& item) {
     InputRecord& record = item.record;
     CM_RETURN_IF_ERROR(ParseRecord(item.raw, paths_[item.raw.file], input_, &record));
-    if (!record.has_ids) {
-      if (tokenizer_ == nullptr) return absl::InvalidArgumentError("this is text, and no --tokenizer was given");
-      CM_RETURN_IF_ERROR(tokenizer_->Encode(record.text, &tokens_));
-      record.ids.assign(tokens_.ids.begin(), tokens_.ids.end());
-      if (keep_spans_) item.spans.assign(tokens_.spans.begin(), tokens_.spans.end());
-    }
-    if (record.has_prompt && record.prompt_ids.empty() && !record.prompt_text.empty()) {
-      CM_RETURN_IF_ERROR(tokenizer_->Encode(record.prompt_text, &tokens_));
-      record.prompt_ids.assign(tokens_.ids.begin(), tokens_.ids.end());
+    item.readings.resize(readings_.size());
+    for (size_t i = 0; i < readings_.size(); ++i) {
+      ReadRecord& read = item.readings[i];
+      if (record.has_ids) {
+        read.ids = record.ids;
+      } else {
+        CM_RETURN_IF_ERROR(ReadText(readings_[i], record.text, &tokens_, &read.ids, keep_spans_ ? &read.spans : nullptr));
+      }
+      if (record.has_prompt && record.prompt_ids.empty() && !record.prompt_text.empty()) {
+        CM_RETURN_IF_ERROR(ReadText(readings_[i], record.prompt_text, &tokens_, &read.prompt_ids, nullptr));
+      } else {
+        read.prompt_ids = record.prompt_ids;
+      }
     }
     return absl::OkStatus();
   }
 
   const ItemScorer score_;
-  const Tokenizer* tokenizer_;
+  const std::vector<Reading>& readings_;
   const InputOptions& input_;
   const bool keep_text_;
   const bool keep_spans_;
@@ -132,33 +138,41 @@ std::shared_ptr<Batch> ReadBatch(InputReader& reader, uint64_t limit, uint64_t* 
 
 }  // namespace
 
-absl::Status RunPipeline(InputReader& reader, const Detector& detector, const Tokenizer* tokenizer, const PipelineOptions& options,
+absl::Status RunPipeline(InputReader& reader, const Detector& detector, const std::vector<Reading>& readings, const PipelineOptions& options,
                          const std::function<absl::Status(Item&)>& sink) {
-  const auto make_scorer = [&detector, &options] {
-    return [&detector, &options, pairs = std::make_shared<PairSet>(detector.window())](Item& item) -> absl::Status {
-      CM_RETURN_IF_ERROR(detector.CheckIds(item.record.ids));
-      pairs->Clear();
-      if (item.record.has_prompt) pairs->ExcludeWindowsOf(item.record.prompt_ids);
-      pairs->Add(item.record.ids);
-      item.result = detector.Score(*pairs);
-      if (options.passage_level) {
-        item.passages = FindPassages(detector, *pairs, item.record.ids, item.spans, item.record.text, *options.passage_level);
-        item.spans = std::vector<ByteSpan>();
+  const auto make_scorer = [&] {
+    return [&, pairs = std::make_shared<PairSet>(detector.window()), weights = std::vector<PairWeight>()](Item& item) mutable -> absl::Status {
+      if (options.weights != nullptr) CM_RETURN_IF_ERROR(EvaluateReadings(*options.weights, readings, item.record.text, &item.readings));
+      for (size_t i = 0; i < readings.size(); ++i) {
+        ReadRecord& read = item.readings[i];
+        if (readings[i].of_epoch) CM_RETURN_IF_ERROR(detector.CheckIds(read.ids));
+        pairs->Clear();
+        if (item.record.has_prompt) pairs->ExcludeWindowsOf(read.prompt_ids);
+        pairs->Add(read.ids);
+        read.result = detector.Score(*pairs);
+        if (options.weights != nullptr) {
+          weights.clear();
+          CM_RETURN_IF_ERROR(AppendEntropyWeights(*pairs, read.ids, read.nats, &weights));
+          read.weighted = detector.ScoreWeighted(*pairs, weights);
+        }
+        if (!options.passage_level) continue;
+        read.passages = FindPassages(detector, *pairs, read.ids, read.spans, item.record.text, *options.passage_level);
+        read.spans = std::vector<ByteSpan>();
       }
       return absl::OkStatus();
     };
   };
-  return RunPipeline(reader, tokenizer, options, make_scorer, sink);
+  return RunPipeline(reader, readings, options, make_scorer, sink);
 }
 
-absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const PipelineOptions& options, const std::function<ItemScorer()>& make_scorer,
+absl::Status RunPipeline(InputReader& reader, const std::vector<Reading>& readings, const PipelineOptions& options, const std::function<ItemScorer()>& make_scorer,
                          const std::function<absl::Status(Item&)>& sink) {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int threads = options.threads > 0 ? options.threads : cores;
   const std::vector<std::string>& paths = reader.paths();
   uint64_t read = 0;
   if (threads == 1) {
-    Worker worker(make_scorer(), tokenizer, options, paths);
+    Worker worker(make_scorer(), readings, options, paths);
     while (std::shared_ptr<Batch> batch = ReadBatch(reader, options.limit, &read)) {
       for (Item& item : batch->items) {
         worker.Work(item);
@@ -172,7 +186,7 @@ absl::Status RunPipeline(InputReader& reader, const Tokenizer* tokenizer, const 
   std::vector<std::thread> workers;
   for (int i = 0; i < threads; ++i) {
     workers.emplace_back([&] {
-      Worker worker(make_scorer(), tokenizer, options, paths);
+      Worker worker(make_scorer(), readings, options, paths);
       while (std::shared_ptr<Batch> batch = queue.Take()) {
         for (Item& item : batch->items) worker.Work(item);
         queue.Done(*batch);

@@ -11,6 +11,7 @@
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
 #include "tools/detect/run.h"
+#include "tools/detect/weights.h"
 
 namespace countermark::detect_tool {
 namespace {
@@ -28,12 +29,13 @@ std::string UtcNow() {
   return text;
 }
 
-void AddTests(const DetectionResult& result, const Detector& detector, uint64_t record, const std::string& subject, size_t accounts_listed,
+void AddTests(const DetectionResult& result, const Detector& detector, uint64_t record, const std::string& subject, uint64_t reading, size_t accounts_listed,
               std::vector<ReportTest>* tests) {
   for (const ChannelTest& test : result.channels) {
     ReportTest out;
     out.record = record;
     out.subject = subject;
+    out.reading = reading;
     out.name = test.name;
     out.count = test.count;
     tests->push_back(std::move(out));
@@ -48,6 +50,7 @@ void AddTests(const DetectionResult& result, const Detector& detector, uint64_t 
     ReportTest out;
     out.record = record;
     out.subject = subject;
+    out.reading = reading;
     out.kind = TestKind::kAccount;
     out.name = detector.accounts()[i];
     out.count = result.accounts[i].count;
@@ -63,13 +66,20 @@ void ReportWriter::Add(const Item& item, uint64_t position) {
     ++unreadable_[item.raw.file];
     return;
   }
-  const uint64_t tests = item.result.channels.size() + item.result.accounts.size() + (item.passages ? item.passages->size() : 0);
+  uint64_t tests = 0;
+  for (const ReadRecord& read : item.readings) tests += read.result.channels.size() + read.result.accounts.size() + (read.passages ? read.passages->size() : 0) + (read.weighted ? read.weighted->channels.size() + read.weighted->accounts.size() : 0);
   if (listed_ + tests > kRecordTestsListed) {
     ++left_out_;
     return;
   }
   listed_ += tests;
-  records_.push_back({position, item.record.id, item.result, item.passages.value_or(std::vector<Passage>())});
+  RecordTests& record = records_.emplace_back(RecordTests{position, item.record.id, {}});
+  for (const ReadRecord& read : item.readings) {
+    ReadRecord& kept = record.readings.emplace_back();
+    kept.result = read.result;
+    kept.passages = read.passages;
+    kept.weighted = read.weighted;
+  }
 }
 
 absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& reader) const {
@@ -85,7 +95,7 @@ absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& rea
     report.epoch = record.epoch;
     report.epoch_record = record.CanonicalJson();
   }
-  report.readings.push_back({"raw", setup_.tokenizer != nullptr ? setup_.tokenizer->sha256() : ""});
+  for (const Reading& reading : setup_.readings) report.readings.push_back({std::string(reading.view()), reading.sha256()});
   if (!options_.keystore.empty()) {
     CM_ASSIGN_OR_RETURN(const std::vector<KeyStore::Commitment> commitments, setup_.store->Commitments(record.epoch));
     const std::unordered_set<std::string_view> accounts(setup_.detector.accounts().begin(), setup_.detector.accounts().end());
@@ -104,26 +114,42 @@ absl::StatusOr<Report> ReportWriter::Make(const Run& run, const InputReader& rea
   }
   report.coverage_floor = options_.min_coverage;
   report.ledger = run.ledger;
+  if (run.beyond) {  // what --records said is not so; a page of such a run says "inconclusive"
+    report.ledger.records = 0;
+    report.ledger.questions = TestLedger::QuestionsOf(0, report.ledger.regions > 0, report.ledger.weighted > 0);
+  }
   report.alpha = options_.alpha;
-  AddTests(run.pooled, setup_.detector, 0, "", kPooledAccountsListed, &report.tests);
-  for (const RecordTests& tests : records_) {
-    AddTests(tests.result, setup_.detector, tests.position, tests.id, SIZE_MAX, &report.tests);
-    for (const Passage& passage : tests.passages) {
-      ReportRegion out;
-      out.record = tests.position;
-      out.subject = tests.id;
-      out.name = tests.result.channels[0].name;
-      out.begin = passage.placed.begin;
-      out.end = passage.placed.end;
-      out.count = passage.placed.region.count;
-      report.regions.push_back(std::move(out));
+  for (size_t i = 0; i < run.pooled_weighted.size(); ++i) {
+    AddWeighted(run.pooled_weighted[i], i, setup_.weights->sha256(), setup_.detector.accounts(), 0, "", kPooledAccountsListed, &report.weighted);
+  }
+  for (size_t i = 0; i < run.pooled.size(); ++i) AddTests(run.pooled[i], setup_.detector, 0, "", i, kPooledAccountsListed, &report.tests);
+  for (const RecordTests& record_tests : records_) {
+    for (size_t i = 0; i < record_tests.readings.size(); ++i) {
+      const ReadRecord& read = record_tests.readings[i];
+      AddTests(read.result, setup_.detector, record_tests.position, record_tests.id, i, SIZE_MAX, &report.tests);
+      if (read.weighted) {
+        AddWeighted(*read.weighted, i, setup_.weights->sha256(), setup_.detector.accounts(), record_tests.position, record_tests.id, SIZE_MAX, &report.weighted);
+      }
+      if (!read.passages) continue;
+      for (const Passage& passage : *read.passages) {
+        ReportRegion out;
+        out.record = record_tests.position;
+        out.subject = record_tests.id;
+        out.reading = i;
+        out.name = read.result.channels[0].name;
+        out.begin = passage.placed.begin;
+        out.end = passage.placed.end;
+        out.count = passage.placed.region.count;
+        report.regions.push_back(std::move(out));
+      }
     }
   }
   if (left_out_ > 0) report.limits.push_back(Cat("the tests of ", left_out_, " single records are counted and not listed"));
-  if (run.pooled.accounts.size() > kPooledAccountsListed) {
-    report.limits.push_back(Cat("of ", run.pooled.accounts.size(), " candidate accounts the ", kPooledAccountsListed, " with the smallest p are listed; all are counted"));
+  if (setup_.detector.accounts().size() > kPooledAccountsListed) {
+    report.limits.push_back(Cat("of ", setup_.detector.accounts().size(), " candidate accounts the ", kPooledAccountsListed, " with the smallest p are listed; all are counted"));
   }
   report.limits.push_back("the tests show that the input depends on the key; they do not show how the dependence came about");
+  if (setup_.weights != nullptr) report.limits.push_back("weighted tests hold if the model that gave the weights has never been trained on text marked with these keys");
   if (options_.regions) report.limits.push_back("a passage's value is that of the interval as a whole: not every word in it need be marked, and its ends are estimates");
   report.limits.push_back("a mark names the account whose answers were used, not who used them");
 

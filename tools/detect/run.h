@@ -35,7 +35,8 @@ struct Run {
   std::vector<RunError> first_errors;   // at most kKeptErrors
   bool incomplete = false;  // a file broke off, or more records came than --records said
   bool beyond = false;      // the latter
-  DetectionResult pooled;
+  std::vector<DetectionResult> pooled;  // by reading
+  std::vector<WeightedResult> pooled_weighted;  // by reading, where weighted tests are made
   RecordVerdict pooled_verdict = RecordVerdict::kInconclusive;
 
   double coverage() const { return records == 0 ? 1.0 : static_cast<double>(records - unreadable) / static_cast<double>(records); }
@@ -72,7 +73,7 @@ class RecordCounter {
 
 // ---- JSON (json.cc) --------------------------------------------------------------------------------------------------------------
 // One record as one object, without a line end. tests_counted: all tests of the run, as in the ledger. An unreadable one has scored 0, no tests and a member "error".
-void AppendRecordJson(const Item& item, const Detector& detector, RecordVerdict verdict, uint64_t tests_counted, std::string* out);
+void AppendRecordJson(const Item& item, const Setup& setup, RecordVerdict verdict, uint64_t tests_counted, std::string* out);
 // What stands before and behind the records in the one object of --json.
 std::string JsonHead(const Options& options, const Setup& setup);
 std::string JsonTail(const Run& run, const Options& options, const Setup& setup);
@@ -80,7 +81,7 @@ std::string JsonTail(const Run& run, const Options& options, const Setup& setup)
 // ---- Table (table.cc) ------------------------------------------------------------------------------------------------------------
 std::string TableHead(const Detector& detector, bool color);
 // A line a passage below the record's row, where passages are looked for.
-std::string TableRow(const Item& item, const Detector& detector, RecordVerdict verdict, bool color);
+std::string TableRow(const Item& item, const Setup& setup, RecordVerdict verdict, bool color);
 // The pooled test, the tests counted and the coverage, for people.
 std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color);
 
@@ -99,8 +100,7 @@ class ReportWriter {
   struct RecordTests {
     uint64_t position;
     std::string id;
-    DetectionResult result;
-    std::vector<Passage> passages;
+    std::vector<ReadRecord> readings;  // without their ids
   };
   const Options& options_;
   const Setup& setup_;

@@ -118,6 +118,54 @@ absl::StatusOr<LoadedKeys> LoadKeys(const Options& o) {
   return LoadedKeys{std::move(store), has_record, *std::move(keys)};
 }
 
+namespace {
+
+// Of several tokenizers one must be the epoch's: the mark is over its ids.
+absl::StatusOr<std::vector<std::unique_ptr<Tokenizer>>> LoadTokenizers(const Options& o, bool has_record, EpochKeys* keys) {
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  if (o.tokenizers.size() <= 1) {
+    Options one = o;
+    one.tokenizer = o.tokenizers.empty() ? "" : o.tokenizers[0];
+    CM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(one, has_record, keys));
+    if (tokenizer != nullptr) tokenizers.push_back(std::move(tokenizer));
+    return tokenizers;
+  }
+  bool of_epoch = !has_record;
+  uint32_t vocabulary = 0;
+  for (const std::string& path : o.tokenizers) {
+    CM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(path));
+    for (size_t i = 0; i < tokenizers.size(); ++i) {
+      if (tokenizers[i]->sha256() == tokenizer->sha256()) return absl::InvalidArgumentError(Cat("'", path, "' is the same tokenizer as '", o.tokenizers[i], "'"));
+    }
+    of_epoch = of_epoch || tokenizer->sha256() == keys->record.tokenizer_sha256;
+    vocabulary = std::max(vocabulary, tokenizer->vocabulary());
+    tokenizers.push_back(std::move(tokenizer));
+  }
+  if (!of_epoch) {
+    return absl::InvalidArgumentError(Cat("none of the ", o.tokenizers.size(), " tokenizers is the epoch's, whose SHA-256 is ", keys->record.tokenizer_sha256));
+  }
+  if (!has_record && keys->record.vocabulary == 0) keys->record.vocabulary = vocabulary;
+  return tokenizers;
+}
+
+std::vector<Reading> MakeReadings(const Options& o, const std::vector<std::unique_ptr<Tokenizer>>& tokenizers, const std::string& recorded_sha256) {
+  std::vector<Reading> readings;
+  for (size_t i = 0; i < std::max<size_t>(tokenizers.size(), 1); ++i) {
+    for (const std::string& view : ViewNames(o)) {
+      Reading reading;
+      reading.cleaned = view == "cleaned";
+      reading.ids = o.input.wants_ids();
+      if (!tokenizers.empty()) reading.tokenizer = tokenizers[i].get();
+      reading.of_epoch = tokenizers.size() <= 1 || recorded_sha256.empty() || tokenizers[i]->sha256() == recorded_sha256;
+      reading.name = tokenizers.size() > 1 ? Cat(view, ", tokenizer ", i + 1) : view;
+      readings.push_back(std::move(reading));
+    }
+  }
+  return readings;
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Options& o, bool has_record, EpochKeys* keys) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!o.tokenizer.empty()) {
@@ -152,9 +200,14 @@ absl::StatusOr<Setup> MakeSetup(const Options& o) {
     if (accounts.empty()) return absl::InvalidArgumentError("--registered-accounts: no accounts are registered there");
   }
 
-  CM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(o, loaded.has_record, &keys));
+  CM_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Tokenizer>> tokenizers, LoadTokenizers(o, loaded.has_record, &keys));
+  std::vector<Reading> readings = MakeReadings(o, tokenizers, loaded.has_record ? keys.record.tokenizer_sha256 : "");
   CM_ASSIGN_OR_RETURN(Detector detector, Detector::Create(keys, std::move(accounts)));
-  return Setup{std::move(store), loaded.has_record, std::move(keys.accounts), std::move(tokenizer), std::move(detector)};
+  std::unique_ptr<EntropyModel> weights;
+  if (!o.weights_model.empty()) {
+    CM_ASSIGN_OR_RETURN(weights, EntropyModel::Open(o.weights_model, {.threads = o.threads}));
+  }
+  return Setup{std::move(store), loaded.has_record, std::move(keys.accounts), std::move(tokenizers), std::move(readings), std::move(detector), std::move(weights)};
 }
 
 }  // namespace countermark::detect_tool

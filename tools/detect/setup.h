@@ -9,9 +9,11 @@
 
 #include "absl/status/statusor.h"
 #include "countermark/detect/detector.h"
+#include "countermark/detect/entropy.h"
 #include "countermark/keys/key_store.h"
 #include "countermark/tokenize/tokenizer.h"
 #include "tools/detect/options.h"
+#include "tools/detect/reading.h"
 
 namespace countermark::detect_tool {
 
@@ -19,8 +21,10 @@ struct Setup {
   std::optional<KeyStore> store;    // of --keystore, else of --signing-keystore
   bool has_record = false;          // else the parameters came from flags
   std::vector<std::string> registered;
-  std::unique_ptr<Tokenizer> tokenizer;  // null where none was given
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  std::vector<Reading> readings;         // views by tokenizers; at least one
   Detector detector;
+  std::unique_ptr<EntropyModel> weights;  // null where none was given
 };
 
 // The epoch's keys, wherever the options say they are, and held against what the flags say of the mark.

@@ -67,28 +67,50 @@ std::string Head(std::string text, size_t width) {
   return cli::Printable(text.substr(0, at)) + (whole ? "" : "…");
 }
 
-std::string PassageRow(const Passage& passage, bool color) {
+// How a reading is called in a row, where there are several.
+std::string ReadingMark(const Setup& setup, size_t reading) { return setup.readings.size() > 1 ? Cat("  ", setup.readings[reading].name) : ""; }
+
+std::string PassageRow(const Passage& passage, const std::string& mark, bool color) {
   const Region& region = passage.placed.region;
   std::string row = "  " + Fit(Cat(passage.in_tokens ? "tokens " : "bytes ", Thousands(passage.placed.begin), "–", Thousands(passage.placed.end)), kIdWidth - 2);
-  row += Right(Thousands(region.count.scored), 10) + Right(Log(region.log10_p), 14) + "  adjusted " + Right(Log(region.log10_p_adjusted), 9);
+  row += Right(Thousands(region.count.scored), 10) + Right(Log(region.log10_p), 14) + "  adjusted " + Right(Log(region.log10_p_adjusted), 9) + mark;
   return row + (passage.excerpt.empty() ? "" : "  " + cli::Paint(Head(passage.excerpt, kExcerptWidth), "2", color)) + "\n";
 }
 
+double Log10P(const AccountTest& test) { return test.log10_p; }
+double Log10P(const WeightedAccountTest& test) { return test.test.log10_p; }
+
 // Candidates by their p, smallest first; equal ones in the order given.
-std::vector<size_t> Ranked(const std::vector<AccountTest>& accounts, size_t how_many) {
+template <typename T>
+std::vector<size_t> Ranked(const std::vector<T>& accounts, size_t how_many) {
   std::vector<size_t> order(accounts.size());
   std::iota(order.begin(), order.end(), size_t{0});
   how_many = std::min(how_many, order.size());
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(how_many), order.end(), [&](size_t a, size_t b) {
-    return accounts[a].log10_p != accounts[b].log10_p ? accounts[a].log10_p < accounts[b].log10_p : a < b;
+    return Log10P(accounts[a]) != Log10P(accounts[b]) ? Log10P(accounts[a]) < Log10P(accounts[b]) : a < b;
   });
   order.resize(how_many);
   return order;
 }
 
+// Below a record's row: the same tests with weights.
+std::string WeightedRow(const WeightedResult& result, const Detector& detector, const std::string& mark) {
+  const WeightedChannelTest& base = result.channels[0];
+  std::string row = Fit("  weighted", kIdWidth) + Right(Thousands(base.scored), 10) + Right(Log(base.test.log10_p), 14);
+  if (!result.accounts.empty()) {
+    const size_t best = Ranked(result.accounts, 1)[0];
+    const WeightedAccountTest& test = result.accounts[best];
+    row += "  " + Fit(detector.accounts()[best], kAccountWidth) + Right(Log(test.test.log10_p), 11) + Right(Log(test.log10_p_adjusted), 11);
+  }
+  return row + mark + "\n";
+}
+
 // By the questions of the run.
 std::string AlphaIsShared(const TestLedger& ledger) {
   const bool pool = ledger.records != 1;
+  if (ledger.weighted > 0) {
+    return Cat(", equal parts of it for ", pool ? "the pool and the records" : "the record", ", each without weights and with", ledger.regions > 0 ? ", and for passages" : "");
+  }
   if (ledger.regions > 0) return pool ? ", a third of it each for the pool, the records and their passages" : ", half of it for the record and half for its passages";
   return pool ? ", half of it for the pool and half for the records" : "";
 }
@@ -101,47 +123,83 @@ std::string TableHead(const Detector& detector, bool color) {
   return cli::Paint(head + "  verdict", "1", color) + "\n";
 }
 
-std::string TableRow(const Item& item, const Detector& detector, RecordVerdict verdict, bool color) {
+std::string TableRow(const Item& item, const Setup& setup, RecordVerdict verdict, bool color) {
+  const Detector& detector = setup.detector;
   std::string row = Fit(item.record.id, kIdWidth);
   if (!item.status.ok()) return row + "  " + cli::Paint("unreadable", "33", color) + "\n";
-  row += Right(Thousands(item.result.scored), 10) + Right(Log(item.result.channels[0].log10_p), 14);
-  if (!item.result.accounts.empty()) {
-    const size_t best = Ranked(item.result.accounts, 1)[0];
-    const AccountTest& test = item.result.accounts[best];
+  const size_t foremost = Foremost(item.readings);
+  const DetectionResult& result = item.readings[foremost].result;
+  row += Right(Thousands(result.scored), 10) + Right(Log(result.channels[0].log10_p), 14);
+  if (!result.accounts.empty()) {
+    const size_t best = Ranked(result.accounts, 1)[0];
+    const AccountTest& test = result.accounts[best];
     row += "  " + Fit(detector.accounts()[best], kAccountWidth) + Right(Log(test.log10_p), 11) + Right(Log(test.log10_p_adjusted), 11);
   }
-  row += "  " + PaintVerdict(RecordVerdictName(verdict), color) + "\n";
-  for (const Passage& passage : item.passages.value_or(std::vector<Passage>())) row += PassageRow(passage, color);
+  row += "  " + PaintVerdict(RecordVerdictName(verdict), color) + ReadingMark(setup, foremost) + "\n";
+  for (size_t i = 0; i < item.readings.size(); ++i) {
+    if (item.readings[i].weighted) row += WeightedRow(*item.readings[i].weighted, detector, ReadingMark(setup, i));
+  }
+  for (size_t i = 0; i < item.readings.size(); ++i) {
+    if (!item.readings[i].passages) continue;
+    for (const Passage& passage : *item.readings[i].passages) row += PassageRow(passage, ReadingMark(setup, i), color);
+  }
   return row;
 }
 
-std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color) {
+namespace {
+
+std::string PooledWeighted(const WeightedResult& pooled, const Run& run, const Options& options, const Setup& setup, uint64_t tests) {
+  tests *= std::max<uint64_t>(run.ledger.weighted, 1);
+  std::string text;
+  const auto row = [&](const std::string& name, uint64_t scored, double log10_p, double before) {
+    const double corrected = BonferroniAdjust(before, tests);
+    text += "  " + Fit(name, kAccountWidth) + Right(Thousands(scored), 12) + " pairs  log10 p " + Right(Log(log10_p), 11) + "  corrected " + Right(Log(corrected), 11) + "  weighted" +
+            (corrected <= std::log10(options.alpha) ? ", marked" : "") + "\n";
+  };
+  for (const WeightedChannelTest& test : pooled.channels) row(test.name, test.scored, test.test.log10_p, test.test.log10_p);
+  for (const size_t i : Ranked(pooled.accounts, kAccountsShown)) {
+    const WeightedAccountTest& test = pooled.accounts[i];
+    row(setup.detector.accounts()[i], test.scored, test.test.log10_p, test.log10_p_adjusted);
+  }
+  return text;
+}
+
+std::string PooledTests(const DetectionResult& pooled, const Run& run, const Options& options, const Setup& setup, size_t reading, bool color) {
   const Detector& detector = setup.detector;
   const uint64_t tests = Detector::Multiplier(run.ledger, false);
-  std::string text = cli::Paint(Cat("pooled: ", Thousands(run.pooled.scored), " distinct pairs of ", Thousands(run.records - run.unreadable), " records"), "1", color) + "\n";
-  for (const ChannelTest& test : run.pooled.channels) {
+  const std::string mark = setup.readings.size() > 1 ? Cat(", ", setup.readings[reading].name) : "";
+  std::string text = cli::Paint(Cat("pooled", mark, ": ", Thousands(pooled.scored), " distinct pairs of ", Thousands(run.records - run.unreadable), " records"), "1", color) + "\n";
+  for (const ChannelTest& test : pooled.channels) {
     text += "  " + Fit(test.name, kAccountWidth) + Right(Thousands(test.count.scored), 12) + " pairs  log10 p " + Right(Log(test.log10_p), 11) +
             "  corrected " + Right(Log(BonferroniAdjust(test.log10_p, tests)), 11) + "  log10 e " + Log(test.log10_e) + "\n";
   }
-  if (!run.pooled.accounts.empty()) {
-    const std::vector<size_t> ranked = Ranked(run.pooled.accounts, kAccountsShown);
-    text += Cat("  accounts, Holm over ", Thousands(run.pooled.accounts.size()), run.pooled.accounts.size() == 1 ? " candidate" : " candidates",
-                ranked.size() < run.pooled.accounts.size() ? Cat("; the nearest ", ranked.size()) : "", ":\n");
-    for (const size_t i : ranked) {
-      const AccountTest& test = run.pooled.accounts[i];
-      const double corrected = BonferroniAdjust(test.log10_p_adjusted, tests);
-      const bool named = corrected <= std::log10(options.alpha);
-      text += "  " + cli::Paint(Fit(detector.accounts()[i], kAccountWidth), named ? "1;31" : "0", color && named) + Right(Thousands(test.count.scored), 12) +
-              " pairs  log10 p " + Right(Log(test.log10_p), 11) + "  corrected " + Right(Log(corrected), 11) + (named ? "  named" : "") + "\n";
-    }
+  if (!run.pooled_weighted.empty()) text += PooledWeighted(run.pooled_weighted[reading], run, options, setup, tests);
+  if (pooled.accounts.empty()) return text;
+  const std::vector<size_t> ranked = Ranked(pooled.accounts, kAccountsShown);
+  text += Cat("  accounts, Holm over ", Thousands(pooled.accounts.size()), pooled.accounts.size() == 1 ? " candidate" : " candidates",
+              ranked.size() < pooled.accounts.size() ? Cat("; the nearest ", ranked.size()) : "", ":\n");
+  for (const size_t i : ranked) {
+    const AccountTest& test = pooled.accounts[i];
+    const double corrected = BonferroniAdjust(test.log10_p_adjusted, tests);
+    const bool named = corrected <= std::log10(options.alpha);
+    text += "  " + cli::Paint(Fit(detector.accounts()[i], kAccountWidth), named ? "1;31" : "0", color && named) + Right(Thousands(test.count.scored), 12) +
+            " pairs  log10 p " + Right(Log(test.log10_p), 11) + "  corrected " + Right(Log(corrected), 11) + (named ? "  named" : "") + "\n";
   }
+  return text;
+}
+
+}  // namespace
+
+std::string Summary(const Run& run, const Options& options, const Setup& setup, bool color) {
+  std::string text;
+  for (size_t i = 0; i < run.pooled.size(); ++i) text += PooledTests(run.pooled[i], run, options, setup, i, color);
   if (options.regions) {
     text += Cat("passages: ", Thousands(run.passages), ", each with log10 p adjusted ", Log(PassageLevel(run.ledger, options.alpha)), " or below\n");
   }
   char alpha[32];
   std::snprintf(alpha, sizeof alpha, "%g", options.alpha);
   text += Cat("tests counted: ", Thousands(run.ledger.Total()), run.ledger.records == 0 ? " for the pool and as many a record, and the number of records is not known" : "",
-              "; alpha ", alpha, AlphaIsShared(run.ledger), "\n");
+              "; alpha ", alpha, AlphaIsShared(run.ledger), setup.readings.size() > 1 ? Cat("; in ", setup.readings.size(), " readings, equal parts") : "", "\n");
   text += Cat("coverage: ", Thousands(run.records - run.unreadable), " of ", Thousands(run.records), " records read, ", Thousands(run.too_short), " of them too short to score",
               run.incomplete ? "; the input is incomplete" : "", "\n");
   text += "verdict: " + PaintVerdict(OverallVerdict(run, options.min_coverage), color);
