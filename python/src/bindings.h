@@ -11,6 +11,8 @@ void BindKeyStore(nanobind::module_& module);   // KeyStore
 void BindHook(nanobind::module_& module);       // Keys, Hook
 void BindTokenizer(nanobind::module_& module);  // Tokenizer
 void BindDetectRun(nanobind::module_& module);  // Column, Run
+void BindAudit(nanobind::module_& module);      // audit_dataset, audit_program
+void BindCluster(nanobind::module_& module);    // AuditKeys, ClusterMap, ClusterReduce, ClusterGather, ClusterRun
 void BindReport(nanobind::module_& module);     // sign_report
 void BindVerify(nanobind::module_& module);     // verify_report
 

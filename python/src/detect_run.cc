@@ -81,13 +81,20 @@ absl::Status Column::Convert(int64_t begin, int64_t end, std::vector<uint32_t>* 
 }
 
 absl::Status Column::IdsOf(size_t i, const Tokenizer* tokenizer, TokenizedText* scratch, std::vector<uint32_t>* ids) const {
+  std::string_view text;
+  CM_RETURN_IF_ERROR(Take(i, &text, ids));
+  if (!text_) return absl::OkStatus();
+  if (tokenizer == nullptr) return absl::InvalidArgumentError("this is text, and there is no tokenizer");
+  CM_RETURN_IF_ERROR(tokenizer->Encode(text, scratch));
+  ids->assign(scratch->ids.begin(), scratch->ids.end());
+  return absl::OkStatus();
+}
+
+absl::Status Column::Take(size_t i, std::string_view* text, std::vector<uint32_t>* ids) const {
   if (const auto found = errors_.find(i); found != errors_.end()) return absl::InvalidArgumentError(found->second);
   const int64_t begin = offsets_.data()[i], end = offsets_.data()[i + 1];
   if (text_) {
-    if (tokenizer == nullptr) return absl::InvalidArgumentError("this is text, and there is no tokenizer");
-    const char* data = static_cast<const char*>(static_cast<const void*>(data_.data()));
-    CM_RETURN_IF_ERROR(tokenizer->Encode(std::string_view(data + begin, static_cast<size_t>(end - begin)), scratch));
-    ids->assign(scratch->ids.begin(), scratch->ids.end());
+    *text = std::string_view(static_cast<const char*>(static_cast<const void*>(data_.data())) + begin, static_cast<size_t>(end - begin));
     return absl::OkStatus();
   }
   const nb::dlpack::dtype type = data_.dtype();
@@ -182,6 +189,7 @@ void BindDetectRun(nb::module_& m) {
   nb::class_<Column>(m, "Column", "Records end to end, as Arrow lays them out; nothing is copied.")
       .def(nb::init<Column::Data, Column::Offsets, std::map<size_t, std::string>, bool>(), "data"_a.noconvert(), "offsets"_a.noconvert(), "errors"_a, nb::kw_only(), "text"_a,
            nb::sig("def __init__(self, data: typing.Any, offsets: typing.Any, errors: collections.abc.Mapping[int, str], *, text: bool) -> None"))
+      .def_prop_ro("is_text", &Column::is_text)
       .def("__len__", &Column::size);
 
   auto type = nb::class_<DetectRun>(m, "DetectRun", "Use countermark.Detector.");

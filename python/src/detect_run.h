@@ -34,6 +34,8 @@ class Column {
   bool is_text() const { return text_; }
   // The ids of record i: those it holds, or those of its text.
   absl::Status IdsOf(size_t i, const Tokenizer* tokenizer, TokenizedText* scratch, std::vector<uint32_t>* ids) const;
+  // Record i as it stands: its text in `text`, or its ids in `ids`.
+  absl::Status Take(size_t i, std::string_view* text, std::vector<uint32_t>* ids) const;
 
  private:
   template <typename Integer>

@@ -14,6 +14,8 @@ NB_MODULE(_core, m) {
   BindHook(m);
   BindTokenizer(m);
   BindDetectRun(m);
+  BindAudit(m);
+  BindCluster(m);
   BindReport(m);
   BindVerify(m);
 }

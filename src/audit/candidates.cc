@@ -23,7 +23,9 @@ struct Waiting {
   std::vector<uint32_t> pairs;  // h + 1 tokens each
 };
 
-void Score(const std::vector<uint32_t>& tokens, const AuditKeys& keys, const CandidateFamily& family, int threads, FamilyCounts* counts) {
+}  // namespace
+
+void ScoreCandidatePairs(const std::vector<uint32_t>& tokens, const AuditKeys& keys, const CandidateFamily& family, int threads, FamilyCounts* counts) {
   const auto per_pair = static_cast<size_t>(keys.record.mark.window) + 1;
   const size_t pairs = tokens.size() / per_pair;
   counts->scored += pairs;
@@ -59,8 +61,6 @@ void Score(const std::vector<uint32_t>& tokens, const AuditKeys& keys, const Can
     for (size_t k = 0; k < results[t].size(); ++k) counts->statistic[first + k] += results[t][k].statistic;
   }
 }
-
-}  // namespace
 
 std::string EncodeCandidates(const CandidateState& state, const Digest32& digest) {
   std::string out(kMagic);
@@ -130,7 +130,7 @@ absl::StatusOr<CandidateState> ScoreCandidateFamilies(const RunDirectory& run, c
   auto last = std::chrono::steady_clock::now();
   const auto score_all = [&](uint64_t segment, uint64_t taken, bool put_by) -> absl::Status {
     for (size_t f = 0; f < keys.families.size(); ++f) {
-      if (!waiting[f].pairs.empty()) Score(waiting[f].pairs, keys, keys.families[f], threads, &state.families[f]);
+      if (!waiting[f].pairs.empty()) ScoreCandidatePairs(waiting[f].pairs, keys, keys.families[f], threads, &state.families[f]);
       waiting[f].pairs.clear();
     }
     state.segment = segment;

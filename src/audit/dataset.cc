@@ -44,7 +44,7 @@ absl::StatusOr<DatasetResult> RunDataset(const AuditKeys& keys, const Tokenizer*
   if (!end.ok() && !absl::IsNotFound(end.status())) return end.status();
   if (!end.ok() || pairs.size() != end->segments) {
     uint64_t bytes = 0;
-    bool known = true;
+    bool known = options.source == nullptr;
     for (const std::string& file : options.files) {
       struct stat info = {};
       known &= file != "-" && stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode) && !file.ends_with(".gz") && !file.ends_with(".zst");
@@ -65,7 +65,7 @@ absl::StatusOr<DatasetResult> RunDataset(const AuditKeys& keys, const Tokenizer*
   source.Add(&pairs, *end, options.files);
   audit::Lane lane{&source, &sums, {}};
   CM_ASSIGN_OR_RETURN(lane.candidates, audit::Reduce(run, source, keys, threads, options.memory, &firsts, &sums, observer));
-  audit::FinishOptions finish{"dataset", tokenizer != nullptr ? tokenizer->sha256() : "", audit::kOrderOfInput, threads};
+  audit::FinishOptions finish{"dataset", tokenizer != nullptr ? tokenizer->sha256() : "", audit::kOrderOfInput, threads, options.source};
   return audit::Finish(run, keys, {std::move(lane)}, judge, finish, observer);
 }
 
@@ -78,14 +78,16 @@ absl::StatusOr<DatasetPlan> PlanDataset(const AuditKeys& keys, const Tokenizer* 
     if (stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode)) plan.bytes_on_disk += static_cast<uint64_t>(info.st_size);
     plan.compressed |= file.ends_with(".gz") || file.ends_with(".zst");
   }
-  InputReader reader(options.files, options.input);
-  audit::RawSegment segment = audit::CutSegment(reader, options.limit, 0, 0);
+  InputReader files(options.files, options.input);
+  RecordSource& source = options.source != nullptr ? *options.source : files;
+  audit::RawSegment segment = audit::CutSegment(source, options.limit, 0, 0);
+  CM_RETURN_IF_ERROR(source.status());
   if (segment.records.empty()) return absl::InvalidArgumentError("there is no record in the input");
   plan.sample_bytes = segment.raw_bytes;
   audit::SegmentTally tally;
   const audit::PairHash hash(keys.epoch_key);
   const auto start = std::chrono::steady_clock::now();
-  CM_ASSIGN_OR_RETURN(const std::string payload, audit::EncodeSegment(segment, reader.paths(), keys, hash, tokenizer, options, &tally));
+  CM_ASSIGN_OR_RETURN(const std::string payload, audit::EncodeSegment(segment, source.paths(), keys, hash, tokenizer, options, &tally));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double bytes = static_cast<double>(std::max<uint64_t>(plan.sample_bytes, 1));
   plan.tokens_per_byte = static_cast<double>(tally.tokens) / bytes;

@@ -22,6 +22,8 @@ namespace {
 
 constexpr size_t kKeptErrors = 1000;
 constexpr size_t kSaidErrors = 100;
+// The sparse product is formed, and looked at, in blocks of so many documents. Where the input was cut into segments, or on which machine, changes no bit of it.
+constexpr uint64_t kSparseBlock = 256;
 
 // A segment's documents with the scores of all lanes, which are parts of the same documents.
 struct SegmentRows {
@@ -73,15 +75,55 @@ absl::Status LoadRows(const std::vector<Lane>& lanes, const MarkParameters& mark
 
 absl::Status Unprepared(uint64_t, Nothing*) { return absl::OkStatus(); }
 
-// What the first walk over the documents adds up.
+// What the first walk over a segment's documents adds up: totals, and what they multiply the sparse product by, in order. Blocks that lie in the segment as a whole are multiplied
+// here; of the others the documents are kept.
 struct Walk {
+  struct Stretch {
+    bool whole = false;
+    SparseProduct product;             // of a whole block
+    std::vector<ChannelCount> counts;  // else: a document each
+  };
   Totals totals;
-  SparseProduct sparse;
+  std::vector<Stretch> stretches;
+};
+
+// The sparse product along all documents.
+class SparseWalk {
+ public:
+  SparseWalk(const MarkParameters& mark, Totals* totals) : mark_(mark), totals_(totals) {}
+  void Take(const Walk::Stretch& stretch) {
+    if (stretch.whole) return End(stretch.product, kSparseBlock);
+    for (const ChannelCount& count : stretch.counts) {
+      block_.Add(count, mark_);
+      if (++in_block_ == kSparseBlock) Finish();
+    }
+  }
+  // At the end of the input.
+  void Finish() {
+    if (in_block_ == 0) return;
+    End(block_, in_block_);
+    block_ = SparseProduct();
+    in_block_ = 0;
+  }
+
+ private:
+  void End(const SparseProduct& block, uint64_t documents) {
+    product_.Append(block);
+    documents_ += documents;
+    totals_->log10_e = product_.Log10();
+    if (totals_->log10_e <= totals_->log10_e_highest) return;
+    totals_->log10_e_highest = totals_->log10_e;
+    totals_->highest_after = documents_;
+  }
+
+  const MarkParameters& mark_;
+  Totals* totals_;
+  SparseProduct product_, block_;
+  uint64_t in_block_ = 0, documents_ = 0;
 };
 
 absl::Status FirstWalk(const std::vector<Lane>& lanes, const MarkParameters& mark, int threads, Totals* totals) {
-  SparseProduct product;
-  totals->log10_e_highest = 0;
+  SparseWalk sparse(mark, totals);
   const auto produce = [&](uint64_t segment, const Nothing&, Walk* walk) -> absl::Status {
     SegmentRows loaded;
     CM_RETURN_IF_ERROR(LoadRows(lanes, mark, segment, true, &loaded));
@@ -89,6 +131,7 @@ absl::Status FirstWalk(const std::vector<Lane>& lanes, const MarkParameters& mar
     t.distinct = loaded.scores.distinct;
     for (int j = 0; j < TopHits::kMost; ++j) t.hits[j] = loaded.scores.hits[j];
     uint64_t document = loaded.head.first_document;
+    const uint64_t end = document + loaded.head.records;
     for (size_t i = 0; i < loaded.rows.size(); ++i) {
       const DocumentRow& row = loaded.rows[i];
       if (row.kind != RowKind::kDocument) {
@@ -99,32 +142,37 @@ absl::Status FirstWalk(const std::vector<Lane>& lanes, const MarkParameters& mar
         ++t.broken_files;
         continue;
       }
+      if (walk->stretches.empty() || document % kSparseBlock == 0) {
+        walk->stretches.emplace_back().whole = document % kSparseBlock == 0 && end - document >= kSparseBlock;
+      }
       ++document;
       ++t.records;
+      ChannelCount count;
       if (row.kind == RowKind::kUnreadable) {
         ++t.unreadable;
-        continue;
+      } else {
+        t.too_short += row.scored == 0;
+        count = loaded.scores.rows[i];
+        t.base.scored += count.scored;
+        t.base.statistic += count.statistic;
       }
-      t.too_short += row.scored == 0;
-      const ChannelCount& count = loaded.scores.rows[i];
-      t.base.scored += count.scored;
-      t.base.statistic += count.statistic;
-      walk->sparse.Add(count, mark);
+      Walk::Stretch& stretch = walk->stretches.back();
+      if (stretch.whole) {
+        stretch.product.Add(count, mark);
+      } else {
+        stretch.counts.push_back(count);
+      }
     }
     return absl::OkStatus();
   };
   const auto consume = [&](uint64_t, Walk& walk) {
     totals->Add(walk.totals, kKeptErrors);
-    product.Append(walk.sparse);
-    const double e = product.Log10();
-    if (e > totals->log10_e_highest) {
-      totals->log10_e_highest = e;
-      totals->highest_after = totals->records;
-    }
-    totals->log10_e = e;
+    for (const Walk::Stretch& stretch : walk.stretches) sparse.Take(stretch);
     return absl::OkStatus();
   };
-  return ParallelOrdered<Nothing, Walk>(threads, 0, lanes[0].source->segments(), Unprepared, produce, consume);
+  CM_RETURN_IF_ERROR((ParallelOrdered<Nothing, Walk>(threads, 0, lanes[0].source->segments(), Unprepared, produce, consume)));
+  sparse.Finish();
+  return absl::OkStatus();
 }
 
 // documents.jsonl, whole or not there.
@@ -283,8 +331,10 @@ absl::StatusOr<DatasetResult> Finish(const RunDirectory& run, const AuditKeys& k
   result.decided = c.decided;
   result.evidence = evidence;
   result.error_count = c.totals.error_count;
+  const InputReader files({}, {});
+  const RecordSource& source = options.source != nullptr ? *options.source : files;
   for (const RowError& error : c.totals.errors) {
-    if (result.errors.size() < kSaidErrors) result.errors.push_back(Cat(error.file, ":", error.line, ": byte ", error.byte, ": ", error.message));
+    if (result.errors.size() < kSaidErrors) result.errors.push_back(Cat(source.Place(error.file, error.line, error.byte), ": ", error.message));
   }
   return result;
 }

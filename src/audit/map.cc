@@ -36,6 +36,13 @@ uint32_t CrcOf(const RawRecord& raw, uint32_t crc) {
     const uint64_t size = cell.size();
     crc = Crc32c(cell, Crc32c({reinterpret_cast<const char*>(&size), sizeof size}, crc));
   }
+  if (raw.ready != nullptr) {
+    const InputRecord& r = *raw.ready;
+    const uint64_t sizes[6] = {r.id.size(), r.text.size(), r.ids.size(), r.prompt_text.size(), r.prompt_ids.size(), r.has_prompt};
+    crc = Crc32c({reinterpret_cast<const char*>(sizes), sizeof sizes}, crc);
+    for (const std::string* text : {&r.id, &r.text, &r.prompt_text}) crc = Crc32c(*text, crc);
+    for (const std::vector<uint32_t>* ids : {&r.ids, &r.prompt_ids}) crc = Crc32c({reinterpret_cast<const char*>(ids->data()), 4 * ids->size()}, crc);
+  }
   return Crc32c({raw.error.message().data(), raw.error.message().size()}, crc);
 }
 
@@ -45,9 +52,15 @@ struct Parsed {
   absl::Status status;
 };
 
-absl::Status ParseIds(const RawRecord& raw, const std::vector<std::string>& paths, const AuditKeys& keys, const Tokenizer* tokenizer, const InputOptions& input,
+absl::Status ParseIds(RawRecord& raw, const std::vector<std::string>& paths, const AuditKeys& keys, const Tokenizer* tokenizer, const InputOptions& input,
                       TokenizedText* tokens, InputRecord* record) {
-  CM_RETURN_IF_ERROR(ParseRecord(raw, paths[raw.file], input, record));
+  if (raw.ready != nullptr) {
+    *record = std::move(*raw.ready);
+    raw.ready.reset();
+    CM_RETURN_IF_ERROR(raw.error);
+  } else {
+    CM_RETURN_IF_ERROR(ParseRecord(raw, paths[raw.file], input, record));
+  }
   if (!record->has_ids) {
     if (tokenizer == nullptr) return absl::InvalidArgumentError("this is text, and no --tokenizer was given");
     CM_RETURN_IF_ERROR(tokenizer->Encode(record->text, tokens));
@@ -198,7 +211,14 @@ PairSpan FirstPairs::Columns() const {
   return span;
 }
 
-RawSegment CutSegment(InputReader& reader, uint64_t limit, uint64_t number, uint64_t records_before) {
+uint64_t RecordBytes(const RawRecord& raw) {
+  uint64_t size = raw.bytes.size();
+  for (const std::string& cell : raw.cells) size += cell.size();
+  if (raw.ready != nullptr) size += raw.ready->text.size() + raw.ready->prompt_text.size() + 4 * (raw.ready->ids.size() + raw.ready->prompt_ids.size());
+  return size;
+}
+
+RawSegment CutSegment(RecordSource& source, uint64_t limit, uint64_t number, uint64_t records_before) {
   RawSegment segment;
   segment.number = number;
   segment.first_document = records_before;
@@ -206,10 +226,9 @@ RawSegment CutSegment(InputReader& reader, uint64_t limit, uint64_t number, uint
   uint64_t longest = 0;
   while (segment.raw_bytes < kSegmentBytes && segment.records.size() < kSegmentRecords && (limit == 0 || records < limit)) {
     RawRecord raw;
-    if (!reader.Next(&raw)) break;
+    if (!source.Next(&raw)) break;
     if (!raw.ends_file) ++records;
-    uint64_t size = raw.bytes.size();
-    for (const std::string& cell : raw.cells) size += cell.size();
+    const uint64_t size = RecordBytes(raw);
     segment.raw_bytes += size;
     longest = std::max(longest, size);
     segment.raw_crc = CrcOf(raw, segment.raw_crc);
@@ -219,16 +238,17 @@ RawSegment CutSegment(InputReader& reader, uint64_t limit, uint64_t number, uint
   return segment;
 }
 
-absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector<std::string>& paths, const AuditKeys& keys, const PairHash& hash,
-                                          const Tokenizer* tokenizer, const DatasetOptions& options, SegmentTally* tally) {
+absl::Status ScoreRecords(std::vector<RawRecord>& records, const std::vector<std::string>& paths, const AuditKeys& keys, const PairHash& hash, const Tokenizer* tokenizer,
+                          const DatasetOptions& options, std::vector<DocumentRow>* out, SegmentTally* tally, const EachPair& each) {
   const int h = keys.record.mark.window;
-  const auto size = segment.records.size();
-  std::vector<DocumentRow> rows(size);
+  const auto size = records.size();
+  std::vector<DocumentRow>& rows = *out;
+  rows.assign(size, DocumentRow());
   std::vector<Parsed> parsed(size);
   TokenizedText tokens;
   size_t ids = 0;
   for (size_t i = 0; i < size; ++i) {
-    RawRecord& raw = segment.records[i];
+    RawRecord& raw = records[i];
     DocumentRow& row = rows[i];
     row.file = raw.file;
     row.line = raw.line;
@@ -258,7 +278,6 @@ absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector
   tokens = TokenizedText();
   if (tally != nullptr) tally->tokens += ids;
 
-  SegmentWriter writer(static_cast<uint32_t>(h) + 1);
   OwnScores scores(keys, &rows);
   static thread_local PackedSet seen;  // its memory is kept from segment to segment
   seen.Reset(size > 1 ? ids : 0);      // a single document's pairs are distinct already
@@ -287,15 +306,24 @@ absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector
       pair[h] = own.token()[k];
       const uint64_t hashed = hashes[k];
       if (size > 1 && !seen.Insert(Pack(pair, h + 1), hash.Spread(hashed))) continue;
-      writer.AddPair(static_cast<uint32_t>(i), PartitionOf(hashed), pair);
+      each(static_cast<uint32_t>(i), pair, hashed);
     }
   }
   scores.Flush();
   for (DocumentRow& row : rows) {
     row.log10_p = Log10P(row.base, keys.record.mark);
     row.log10_e = Log10E(row.base, keys.record.mark);
-    writer.AddDocument(row);
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector<std::string>& paths, const AuditKeys& keys, const PairHash& hash,
+                                          const Tokenizer* tokenizer, const DatasetOptions& options, SegmentTally* tally) {
+  SegmentWriter writer(static_cast<uint32_t>(keys.record.mark.window) + 1);
+  std::vector<DocumentRow> rows;
+  CM_RETURN_IF_ERROR(ScoreRecords(segment.records, paths, keys, hash, tokenizer, options, &rows, tally,
+                                  [&](uint32_t row, const uint32_t* pair, uint64_t hashed) { writer.AddPair(row, PartitionOf(hashed), pair); }));
+  for (const DocumentRow& row : rows) writer.AddDocument(row);
   SegmentHead head;
   head.first_document = segment.first_document;
   head.raw_bytes = segment.raw_bytes;
@@ -307,7 +335,8 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
                                   const AuditObserver& observer) {
   const PairHash hash(keys.epoch_key);
   const int threads = ThreadsOr(options.threads);
-  InputReader reader(options.files, options.input);
+  InputReader files(options.files, options.input);
+  RecordSource& source = options.source != nullptr ? *options.source : files;
   const uint64_t room = options.memory > (uint64_t{256} << 20) ? options.memory - (uint64_t{192} << 20) : options.memory / 4;
   Gate gate(room, static_cast<size_t>(2 * threads));
   std::vector<std::thread> workers;
@@ -318,7 +347,7 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
         absl::Status status;
         const uint64_t raw_bytes = segment.raw_bytes, memory = segment.memory;
         try {
-          absl::StatusOr<std::string> payload = EncodeSegment(segment, reader.paths(), keys, hash, tokenizer, options, nullptr);
+          absl::StatusOr<std::string> payload = EncodeSegment(segment, source.paths(), keys, hash, tokenizer, options, nullptr);
           status = payload.ok() ? pairs->Append(segment.number, *payload) : payload.status();
         } catch (const std::bad_alloc&) {
           status = absl::ResourceExhaustedError("no memory left; what is done is kept");
@@ -332,7 +361,8 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
   end.disk = LookAtFiles(options.files);
   absl::Status status;
   while (true) {
-    RawSegment segment = CutSegment(reader, options.limit, end.segments, end.records);
+    RawSegment segment = CutSegment(source, options.limit, end.segments, end.records);
+    if (status = source.status(); !status.ok()) break;
     if (segment.records.empty()) break;
     for (const RawRecord& raw : segment.records) end.records += !raw.ends_file;
     end.raw_bytes += segment.raw_bytes;
@@ -350,7 +380,7 @@ absl::StatusOr<InputEnd> MapInput(const RunDirectory& run, const AuditKeys& keys
     if (status.ok()) status = ParseSegmentHead(bytes, &head, &index);
     if (status.ok() && (head.raw_crc != segment.raw_crc || head.first_document != segment.first_document)) {
       const RawRecord& first = segment.records.front();
-      status = absl::FailedPreconditionError(Cat("the input has changed since this run began, at or after ", reader.paths()[first.file], ":", first.line,
+      status = absl::FailedPreconditionError(Cat("the input has changed since this run began, at or after ", source.paths()[first.file], ":", first.line,
                                                  "; take another run directory"));
     }
     if (!status.ok()) break;

@@ -28,10 +28,17 @@ struct RawSegment {
 struct SegmentTally {
   uint64_t tokens = 0;
 };
+// What the records of a stretch come to: rows[i] of records[i], which is used up, its id, place and error or the test of its own distinct pairs (of `options.part`); and
+// each(i, h + 1 tokens, hash) for every pair that no earlier record of the stretch holds, i ascending. ResourceExhausted where a record takes more memory than there is.
+using EachPair = std::function<void(uint32_t row, const uint32_t* tokens, uint64_t hash)>;
+absl::Status ScoreRecords(std::vector<RawRecord>& records, const std::vector<std::string>& paths, const AuditKeys& keys, const PairHash& hash, const Tokenizer* tokenizer,
+                          const DatasetOptions& options, std::vector<DocumentRow>* rows, SegmentTally* tally, const EachPair& each);
 absl::StatusOr<std::string> EncodeSegment(RawSegment& segment, const std::vector<std::string>& paths, const AuditKeys& keys, const PairHash& hash,
                                           const Tokenizer* tokenizer, const DatasetOptions& options, SegmentTally* tally);
+// Bytes of a record as it was cut out.
+uint64_t RecordBytes(const RawRecord& raw);
 // The next stretch of the input; no records at its end. Where it is cut depends on the records alone.
-RawSegment CutSegment(InputReader& reader, uint64_t limit, uint64_t number, uint64_t records_before);
+RawSegment CutSegment(RecordSource& source, uint64_t limit, uint64_t number, uint64_t records_before);
 
 // ---- First documents (firsts.cc): a frame a partition, of an entry a segment: CRC-32C, then a bit a spilled pair, lowest first. --------
 absl::Status FindFirsts(const SegmentSource& source, const PairHash& hash, int threads, uint64_t memory, FrameLog* firsts, const AuditObserver& observer);
@@ -79,6 +86,8 @@ struct CandidateState {
 std::string EncodeCandidates(const CandidateState& state, const Digest32& digest);
 // DataLoss, FailedPrecondition (another run's). Any bytes.
 absl::StatusOr<CandidateState> ParseCandidates(std::string_view bytes, const Digest32& digest, const AuditKeys& keys);
+// Adds the scores of pairs (h + 1 tokens each, distinct, on the family's channel) under every candidate's key.
+void ScoreCandidatePairs(const std::vector<uint32_t>& tokens, const AuditKeys& keys, const CandidateFamily& family, int threads, FamilyCounts* counts);
 absl::StatusOr<CandidateState> ScoreCandidateFamilies(const RunDirectory& run, const SegmentSource& source, const FrameLog& firsts, const AuditKeys& keys, int threads,
                                                       const AuditObserver& observer);
 
@@ -100,6 +109,7 @@ struct FinishOptions {
   std::string tokenizer_sha256;           // empty: ids
   std::string_view order;                 // in which the documents are: one of the two above
   int threads = 1;
+  const RecordSource* source = nullptr;   // says places; null: as files have them
 };
 absl::StatusOr<DatasetResult> Finish(const RunDirectory& run, const AuditKeys& keys, const std::vector<Lane>& lanes, const JudgeOptions& judge, const FinishOptions& options,
                                      const AuditObserver& observer);

@@ -29,7 +29,7 @@ struct Totals {
   uint64_t error_count = 0;
   std::vector<RowError> errors;
   double log10_e = 0;          // of the sparse test, at the end
-  double log10_e_highest = 0;  // at the end of any segment, or at the start
+  double log10_e_highest = 0;  // after any block of documents, or at the start
   uint64_t highest_after = 0;  // records
   void Add(const Totals& more, size_t kept_errors);
 };

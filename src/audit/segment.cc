@@ -101,23 +101,27 @@ absl::Status SegmentView::Documents(std::vector<DocumentRow>* rows) const {
   return ParseDocuments(std::string_view(payload_).substr(kSegmentDocumentsAt, head_.documents_bytes), head_.rows, rows);
 }
 
+void AppendDocument(const DocumentRow& row, std::string* out) {
+  out->push_back(static_cast<char>(row.kind));
+  PutVarint(row.file, out);
+  PutVarint(row.line, out);
+  PutVarint(row.byte, out);
+  PutBytes(row.id, out);
+  if (row.kind != RowKind::kDocument) {
+    PutBytes(row.error, out);
+    return;
+  }
+  PutVarint(row.scored, out);
+  PutVarint(row.base.scored, out);
+  PutVarint(row.base.statistic, out);
+  PutDouble(row.log10_p, out);
+  PutDouble(row.log10_e, out);
+}
+
 void SegmentWriter::AddDocument(const DocumentRow& row) {
   ++rows_;
   if (row.kind != RowKind::kFileBroke) ++records_;
-  documents_.push_back(static_cast<char>(row.kind));
-  PutVarint(row.file, &documents_);
-  PutVarint(row.line, &documents_);
-  PutVarint(row.byte, &documents_);
-  PutBytes(row.id, &documents_);
-  if (row.kind != RowKind::kDocument) {
-    PutBytes(row.error, &documents_);
-    return;
-  }
-  PutVarint(row.scored, &documents_);
-  PutVarint(row.base.scored, &documents_);
-  PutVarint(row.base.statistic, &documents_);
-  PutDouble(row.log10_p, &documents_);
-  PutDouble(row.log10_e, &documents_);
+  AppendDocument(row, &documents_);
 }
 
 void SegmentWriter::Close(Section& section) {

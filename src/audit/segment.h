@@ -112,6 +112,8 @@ class SegmentView {
   std::vector<uint64_t> offset_;
 };
 
+void AppendDocument(const DocumentRow& row, std::string* out);
+// `rows` of them, and nothing behind.
 absl::Status ParseDocuments(std::string_view bytes, uint32_t rows, std::vector<DocumentRow>* out);
 
 class SegmentWriter {

@@ -42,7 +42,7 @@ def test_every_number_against_the_oracle(tmp_path, scheme, h):
     assert {d['document'] for d in lines if d['listed']} == want['listed'] and got['documents']['listed'] == len(want['listed']) > 0
 
     assert got['sparse']['log10_e'] == pytest.approx(want['sparse'][-1], abs=1e-9)
-    assert got['sparse']['log10_e_highest'] == pytest.approx(max(0, want['sparse'][-1]), abs=1e-9)  # one segment
+    assert got['sparse']['log10_e_highest'] == pytest.approx(max(0, want['sparse'][-1]), abs=1e-9)  # one block of documents
     assert got['sparse']['log10_p'] == -got['sparse']['log10_e_highest']
     assert got['how_much']['documents_at_least'] == want['documents_at_least'] > 0
     assert got['how_much']['pairs_at_least'] == want['pairs_at_least']

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "countermark/audit/dataset.h"
+#include "tools/audit/page.h"
+#include "tools/audit/program.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/progress.h"
 #include "tools/detect/options.h"
@@ -21,7 +23,7 @@ struct Command {
   std::function<int()> run;    // gives the exit status
 };
 
-Command AddDataset(cli::Program* program);
+Command AddDataset(cli::Program* program, const OpenSource& open);
 Command AddMerge(cli::Program* program);
 Command AddModel(cli::Program* program);
 
@@ -31,6 +33,7 @@ struct CommonOptions {
   std::string requests_file, requests_of;
   std::string run;
   JudgeOptions judge;
+  PageOptions pages;
   uint64_t memory_mib = 1024;
   bool json = false;
 
@@ -57,8 +60,8 @@ class Watcher {
   std::optional<cli::Progress> bar_;
 };
 
-// The result for people, or with --json the file's bytes; the exit status. A run that a full disk or a fault ended is 3: it can go on.
-int Conclude(const cli::Program& program, const CommonOptions& options, const absl::StatusOr<DatasetResult>& result);
+// Pages, and the result for people, or with --json the file's bytes; the exit status. A run that a full disk or a fault ended is 3: it can go on.
+int Conclude(const cli::Program& program, const CommonOptions& options, const AuditKeys& keys, const absl::StatusOr<DatasetResult>& result);
 
 }  // namespace countermark::audit_tool
 

@@ -41,6 +41,10 @@ void CommonOptions::AddRestTo(CLI::App& app) {
   app.add_option("--confidence", judge.confidence, "of the two lower bounds of how much is marked, together")->group(output)->check(cli::Between(0.5, 0.999999999));
   app.add_option("--min-coverage", judge.min_coverage, "share of records that must be readable for a verdict")->group(output)->check(cli::Between(0.0, 1.0));
   app.add_option("--top", judge.top, "candidates shown; those that are named are shown in any case")->group(output);
+  CLI::Option* html = app.add_option("--html", pages.html, "write one self-contained page for people to this new file (docs/report-page.md)")->group(output);
+  app.add_option("--csv", pages.csv, "write a row a test to this new file, the documents' among them")->group(output);
+  app.add_option("--decoys", pages.decoys, "for the page: decoy keys of the control (0: none)")->group(output)->check(CLI::Range(0, 1'000'000))->needs(html);
+  app.add_option("--decoy-seed", pages.decoy_seed, "for the page: the seed that an earlier page states, to run its control again (64 hex digits; default: drawn afresh)")->group(output)->needs(html);
   app.add_flag("--json", json, "the result as one JSON object on standard output")->group(output);
   app.add_option("--threads", detect.threads, "threads (0: one a core)")->group(output)->check(CLI::Range(0, 1024));
   app.add_option("--memory", memory_mib, "memory to work in, MiB")->group(output)->check(CLI::Range(256, 1 << 24));
@@ -50,6 +54,7 @@ absl::StatusOr<Loaded> Load(const cli::Program& program, const CommonOptions& op
   const detect_tool::Options& o = options.detect;
   if (o.epoch_key.empty() && o.keystore.empty() && o.bundle.empty()) return absl::InvalidArgumentError("no key: give one of --epoch-key, --keystore, --bundle");
   if (!o.keystore.empty() && o.epoch.empty()) return absl::InvalidArgumentError("--keystore needs --epoch");
+  CM_RETURN_IF_ERROR(CheckPages(options.pages));
   if (!options.requests_file.empty() && options.requests_of.empty()) return absl::InvalidArgumentError("--requests needs --requests-of, the account whose requests they are");
   CM_ASSIGN_OR_RETURN(detect_tool::LoadedKeys loaded, detect_tool::LoadKeys(o));
   if (!loaded.has_record && !o.scheme && !o.window && !o.weights && !o.green && !o.layers) {
@@ -90,7 +95,7 @@ AuditObserver Watcher::observer() {
   return observer;
 }
 
-int Conclude(const cli::Program& program, const CommonOptions& options, const absl::StatusOr<DatasetResult>& result) {
+int Conclude(const cli::Program& program, const CommonOptions& options, const AuditKeys& keys, const absl::StatusOr<DatasetResult>& result) {
   if (!result.ok()) {
     const absl::Status& status = result.status();
     program.Fail(status);
@@ -100,6 +105,7 @@ int Conclude(const cli::Program& program, const CommonOptions& options, const ab
   }
   for (const std::string& error : result->errors) program.Error(error);
   if (result->error_count > result->errors.size()) program.Note(Cat(result->error_count - result->errors.size(), " further errors are counted and not said"));
+  if (absl::Status pages = WritePages(options.pages, keys, options.run, *result, options.detect.threads); !pages.ok()) return program.Fail(pages);
   cli::Output out = cli::Output::Standard();
   absl::Status written = out.Write(options.json ? result->json : Summary(result->json, options.run, program.ColorOut()));
   if (written.ok()) written = out.Commit();

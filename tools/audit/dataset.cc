@@ -3,6 +3,8 @@
 
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
@@ -16,6 +18,18 @@ struct Options : CommonOptions {
   bool dry_run = false;
   uint64_t max_record_mib = 4;
 };
+
+// Parquet and Arrow files say so in their first bytes; Arrow streams, as Hugging Face saves them, by their name.
+bool IsTable(const std::string& path) {
+  for (const std::string_view end : {".parquet", ".arrow", ".feather"}) {
+    if (path.ends_with(end)) return true;
+  }
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  char first[6] = {};
+  std::ifstream(path, std::ios::binary).read(first, sizeof first);
+  return std::string_view(first, 4) == "PAR1" || std::string_view(first, 6) == "ARROW1";
+}
 
 // "3/8": the third of eight.
 absl::Status ParsePart(std::string_view text, uint32_t* part, uint32_t* parts) {
@@ -32,7 +46,18 @@ absl::Status ParsePart(std::string_view text, uint32_t* part, uint32_t* parts) {
   return absl::InvalidArgumentError(Cat("--part '", text, "': must be I/N, the I-th of N, 1 ≤ I ≤ N ≤ 65536"));
 }
 
-absl::StatusOr<DatasetOptions> Settle(Options& o) {
+// The files that the arguments name. A table's is no text: what would be scored is its bytes.
+absl::StatusOr<std::vector<std::string>> ListTexts(const std::vector<std::string>& arguments) {
+  CM_ASSIGN_OR_RETURN(std::vector<std::string> files, ListInputs(arguments));
+  for (const std::string& file : files) {
+    if (file != "-" && IsTable(file)) {
+      return absl::InvalidArgumentError(Cat("'", file, "': a Parquet or Arrow file; read it with the Python package: python -m countermark.audit dataset …, with the same options"));
+    }
+  }
+  return files;
+}
+
+absl::StatusOr<DatasetOptions> Settle(Options& o, const OpenSource& open, std::unique_ptr<RecordSource>* source) {
   detect_tool::Options& d = o.detect;
   if (d.files.empty()) {
     if (isatty(STDIN_FILENO) == 1) return absl::InvalidArgumentError("no input: name files or folders, or - for standard input");
@@ -48,7 +73,13 @@ absl::StatusOr<DatasetOptions> Settle(Options& o) {
                                          : InputFormat::kAuto;
   d.input.max_record_bytes = o.max_record_mib << 20;
   DatasetOptions options;
-  CM_ASSIGN_OR_RETURN(options.files, ListInputs(d.files));
+  if (open == nullptr) {
+    CM_ASSIGN_OR_RETURN(options.files, ListTexts(d.files));
+  } else {
+    CM_ASSIGN_OR_RETURN(*source, open(d.files, d.input));
+    options.files = (*source)->paths();
+    options.source = source->get();
+  }
   options.directory = o.run;
   options.input = d.input;
   options.limit = d.limit;
@@ -77,7 +108,7 @@ int Plan(const cli::Program& program, const AuditKeys& keys, const Tokenizer* to
 
 }  // namespace
 
-Command AddDataset(cli::Program* program) {
+Command AddDataset(cli::Program* program, const OpenSource& open) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program->app().add_subcommand("dataset", "tests a data set of any size, in bounded memory, in a run directory that survives a kill");
   detect_tool::Options& d = options->detect;
@@ -97,16 +128,17 @@ Command AddDataset(cli::Program* program) {
   app->add_option("--max-record-mib", options->max_record_mib, "a record longer than this is an error; a text at work takes up to 200 times its length of memory")->group(input)->check(CLI::Range(1, 512));
   app->add_option("--part", options->part, "I/N: only the pairs whose hash falls into the I-th of N parts; 'merge' adds the parts up")->group(input);
   options->AddRestTo(*app);
-  return {app, [program, options]() -> int {
-            absl::StatusOr<DatasetOptions> settled = Settle(*options);
-            if (!settled.ok()) return program->Fail(settled.status(), "see 'watermark-audit dataset --help'");
+  return {app, [program, options, open]() -> int {
+            std::unique_ptr<RecordSource> source;
+            absl::StatusOr<DatasetOptions> settled = Settle(*options, open, &source);
+            if (!settled.ok()) return program->Fail(settled.status(), Cat("see '", program->name(), " dataset --help'"));
             absl::StatusOr<Loaded> loaded = Load(*program, *options);
             if (!loaded.ok()) return program->Fail(loaded.status());
             if (options->dry_run) return Plan(*program, loaded->keys, loaded->tokenizer.get(), *settled);
             Watcher watcher(*program);
             const absl::StatusOr<DatasetResult> result = RunDataset(loaded->keys, loaded->tokenizer.get(), *settled, options->judge, watcher.observer());
             watcher.Finish();
-            return Conclude(*program, *options, result);
+            return Conclude(*program, *options, loaded->keys, result);
           }};
 }
 

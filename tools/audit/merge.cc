@@ -24,7 +24,7 @@ Command AddMerge(cli::Program* program) {
             const absl::StatusOr<DatasetResult> result = MergeRuns(loaded->keys, options->runs, options->run, options->detect.threads,
                                                                    options->memory_mib << 20, options->judge, watcher.observer());
             watcher.Finish();
-            return Conclude(*program, *options, result);
+            return Conclude(*program, *options, loaded->keys, result);
           }};
 }
 

@@ -55,7 +55,8 @@ class AuditKeys {
 };
 
 struct DatasetOptions {
-  std::vector<std::string> files;       // from ListInputs
+  std::vector<std::string> files;       // from ListInputs; with a source, its paths
+  RecordSource* source = nullptr;       // read in place of the files, on the calling thread
   std::string directory;
   InputOptions input;
   uint64_t limit = 0;                   // records; 0: all

@@ -50,6 +50,8 @@ struct InputOptions {
   }
 };
 
+struct InputRecord;
+
 // A record as it was cut out of its file, not yet looked into.
 struct RawRecord {
   uint32_t file = 0;   // index into the reader's paths
@@ -59,6 +61,7 @@ struct RawRecord {
   std::string bytes;                                           // a line of JSON, or a text
   std::vector<std::string> cells;                              // of a CSV row
   std::shared_ptr<const std::vector<std::string>> columns;     // of its CSV file
+  std::shared_ptr<InputRecord> ready;                          // of a source of tables, which has looked into it already
   absl::Status error;        // the record could not be cut out; `bytes` is then empty. Message without the place
   bool ends_file = false;    // the error is the file's: what follows in it is lost. Not a record
 };
@@ -83,7 +86,20 @@ bool InputsAreCountable(std::span<const std::string> files);
 // How many records a reader will give, unreadable ones among them. Reads every file once; DataLoss where one breaks off.
 absl::StatusOr<uint64_t> CountRecords(std::span<const std::string> files, const InputOptions& options);
 
-class InputReader {
+// Records one by one, in an order that is always the same: files that InputReader cuts up, or tables that the Python package holds.
+class RecordSource {
+ public:
+  virtual ~RecordSource() = default;
+  // The next record, or an error in place of one; false after the last, and where status() is not OK.
+  virtual bool Next(RawRecord* record) = 0;
+  virtual const std::vector<std::string>& paths() const = 0;  // all of them; RawRecord::file is an index here
+  // How a place is said to people.
+  virtual std::string Place(const std::string& path, uint64_t line, uint64_t byte) const { return path + ":" + std::to_string(line) + ": byte " + std::to_string(byte); }
+  // Not OK: the source was stopped. No record is at fault, and what comes behind is not known.
+  virtual absl::Status status() const { return absl::OkStatus(); }
+};
+
+class InputReader : public RecordSource {
  public:
   struct FileSummary {
     std::string path;
@@ -93,13 +109,13 @@ class InputReader {
   };
 
   InputReader(std::vector<std::string> files, InputOptions options);
-  ~InputReader();
+  ~InputReader() override;
   InputReader(const InputReader&) = delete;
   InputReader& operator=(const InputReader&) = delete;
 
-  // The next record, or an error in place of one; false after the last. An empty file is an error with ends_file.
-  bool Next(RawRecord* record);
-  const std::vector<std::string>& paths() const { return paths_; }  // all of them; RawRecord::file is an index here
+  // An empty file is an error with ends_file.
+  bool Next(RawRecord* record) override;
+  const std::vector<std::string>& paths() const override { return paths_; }
   // Of the files met so far.
   const std::vector<FileSummary>& files() const { return summaries_; }
 
