@@ -8,11 +8,9 @@
 namespace countermark {
 namespace {
 
-bool LooksLikeFormula(std::string_view text) {
-  if (text.empty()) return false;
-  if (text[0] == '\t' || text[0] == '\r' || text[0] == '\'') return true;
+// Full-width signs are read as their ASCII forms by some.
+bool BeginsFormula(std::string_view text) {
   const size_t at = text.find_first_not_of(" \t\r\n");
-  // Full-width signs are read as their ASCII forms by some.
   if (at == std::string_view::npos) return false;
   const std::string_view rest = text.substr(at);
   for (const std::string_view sign : {"=", "+", "-", "@", "＝", "＋", "－", "＠"}) {
@@ -20,6 +18,14 @@ bool LooksLikeFormula(std::string_view text) {
   }
   return false;
 }
+
+bool LooksLikeFormula(std::string_view text) {
+  if (text.empty()) return false;
+  return text[0] == '\t' || text[0] == '\r' || text[0] == '\'' || BeginsFormula(text);
+}
+
+// Where a spreadsheet set to another separator, as many a European one is, begins a cell.
+bool EndsCellElsewhere(char c) { return c == ';' || c == '\t' || c == '|' || c == '\r' || c == '\n'; }
 
 }  // namespace
 
@@ -38,7 +44,9 @@ CsvRow& CsvRow::Text(std::string_view text) {
     } else {
       clean += "\xEF\xBF\xBD";
     }
+    const bool ends = EndsCellElsewhere(text[0]);
     text.remove_prefix(character.bytes);
+    if (ends && !text.empty() && !EndsCellElsewhere(text[0]) && BeginsFormula(text)) clean += '\'';
   }
   std::string& row = Cell();
   if (clean.find_first_of(",\"\r\n") == std::string::npos) {

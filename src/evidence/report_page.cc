@@ -119,6 +119,10 @@ std::string ReportCsv(const Report& report) {
   for (const std::string_view heading : {"kind", "record", "subject", "view", "tokenizer_sha256", "name", "scored", "statistic", "begin", "end", "tries", "log10_p", "log10_e", "log10_p_adjusted", "at_alpha"}) row.Text(heading);
   row.End(&out);
   const double level = std::log10(report.alpha);
+  // Of a single record among an unknown number nothing is claimed, however small its p.
+  const auto at_alpha = [&](uint64_t record, double log10_p_adjusted) -> std::string_view {
+    return log10_p_adjusted > level ? "no" : record > 0 && report.ledger.records == 0 ? "uncorrected" : "yes";
+  };
   const auto begin = [&](std::string_view kind, uint64_t record, const std::string& subject, uint64_t reading, const std::string& name) {
     row.Text(kind).Number(record).Text(subject);
     if (reading < report.readings.size()) {
@@ -131,17 +135,17 @@ std::string ReportCsv(const Report& report) {
   for (const ReportTest& test : report.tests) {
     begin(test.kind == TestKind::kAccount ? "account" : "channel", test.record, test.subject, test.reading, test.name);
     row.Number(test.count.scored).Number(test.count.statistic).Empty().Empty().Empty().Number(test.log10_p).Number(test.log10_e).Number(test.log10_p_adjusted);
-    row.Text(test.log10_p_adjusted <= level ? "yes" : "no").End(&out);
+    row.Text(at_alpha(test.record, test.log10_p_adjusted)).End(&out);
   }
   for (const ReportRegion& region : report.regions) {
     begin("region", region.record, region.subject, region.reading, region.name);
     row.Number(region.count.scored).Number(region.count.statistic).Number(region.begin).Number(region.end).Number(region.tries).Number(region.log10_p).Empty().Number(region.log10_p_adjusted);
-    row.Text(region.log10_p_adjusted <= level ? "yes" : "no").End(&out);
+    row.Text(at_alpha(region.record, region.log10_p_adjusted)).End(&out);
   }
   for (const ReportWeighted& test : report.weighted) {
     begin(test.kind == TestKind::kAccount ? "weighted account" : "weighted channel", test.record, test.subject, test.reading, test.name);
     row.Number(test.scored).Number(test.sum).Empty().Empty().Empty().Number(test.log10_p).Empty().Number(test.log10_p_adjusted);
-    row.Text(test.log10_p_adjusted <= level ? "yes" : "no").End(&out);
+    row.Text(at_alpha(test.record, test.log10_p_adjusted)).End(&out);
   }
   return out;
 }

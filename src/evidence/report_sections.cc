@@ -38,8 +38,10 @@ std::string Behind(const Report& report, uint64_t reading) {
   return name.empty() ? name : Cat("; ", name);
 }
 
-std::string Reaches(double log10_p_adjusted, const Report& report) {
-  return log10_p_adjusted <= std::log10(report.alpha) ? "<strong>yes</strong>" : "no";
+// Of a single record among an unknown number nothing is claimed.
+std::string Reaches(uint64_t record, double log10_p_adjusted, const Report& report) {
+  if (log10_p_adjusted > std::log10(report.alpha)) return "no";
+  return record > 0 && report.ledger.records == 0 ? "uncorrected" : "<strong>yes</strong>";
 }
 
 }  // namespace
@@ -73,7 +75,7 @@ page::Section RecordsSection(const Report& report) {
       continue;
     }
     table.rows.push_back({Cat(test->pooled() ? std::string("pool") : SubjectName(test->record, test->subject), Behind(report, test->reading)), Cat(test->kind == TestKind::kAccount ? "account " : "channel ", Text(test->name)),
-                          Thousands(test->count.scored), StatisticText(test->count, report.mark), Fixed(test->log10_p, 2), Fixed(test->log10_e, 2), Power(test->log10_p_adjusted), Reaches(test->log10_p_adjusted, report)});
+                          Thousands(test->count.scored), StatisticText(test->count, report.mark), Fixed(test->log10_p, 2), Fixed(test->log10_e, 2), Power(test->log10_p_adjusted), Reaches(test->record, test->log10_p_adjusted, report)});
   }
   const auto more = [](size_t count) { return Cat(Thousands(count), " more tests, each with a larger adjusted p, stand in the report and the CSV."); };
   if (left_out[0] > 0) pooled.more = more(left_out[0]);
@@ -219,8 +221,12 @@ page::Section LimitsSection(const Report& report) {
 }
 
 page::Section VerifySection(const Report& report, const ReportFigures& figures) {
-  // Names come from the command line of whoever ran this, not from a stranger; they are quoted for reading, not for pasting blindly.
-  const auto shown = [](const std::string& name) { return Cat("'", Text(name), "'"); };
+  // Names of files in a folder may be a stranger's: quoted for a shell, so that a name with a quote in it is a name still.
+  const auto shown = [](std::string_view name) {
+    std::string quoted;
+    for (const char c : name) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return Cat("'", Text(quoted, SIZE_MAX), "'");
+  };
   std::string html;
   if (!figures.signed_report.empty()) {
     html += Cat("<p>The signed report is the record; this page only shows it. Check signature and arithmetic, and the files’ hashes, without the provider:</p>\n<pre>watermark-verify ", shown(figures.signed_report), " --public-key signer.pem");

@@ -220,9 +220,35 @@ absl::Status ValidateRecords(const Report& report) {
   return absl::OkStatus();
 }
 
-// A single record is its own pool: two counts of it would be two tests, and `questions` corrects for one.
+// A single record is its own pool: what stands with either is said of one text, and the ledger must count all of it.
+absl::Status ValidateSingleNames(const Report& report) {
+  using Way = std::tuple<std::string_view, std::string_view>;  // model and rule
+  const TestLedger& ledger = report.ledger;
+  std::map<std::pair<uint64_t, TestKind>, std::set<std::string_view>> names;  // of reading
+  for (const ReportTest& test : report.tests) {
+    std::set<std::string_view>& of = names[{test.reading, test.kind}];
+    of.insert(test.name);
+    if (of.size() > (test.kind == TestKind::kChannel ? ledger.channels : ledger.candidates)) return Wrong("tests", "more tests of the single record and its pool than the ledger counts");
+  }
+  std::map<std::tuple<uint64_t, TestKind, Way>, std::set<std::string_view>> weighted;
+  std::map<uint64_t, std::set<Way>> ways;
+  for (const ReportWeighted& test : report.weighted) {
+    const Way way(test.model_sha256, test.rule);
+    std::set<std::string_view>& of = weighted[{test.reading, test.kind, way}];
+    of.insert(test.name);
+    std::set<Way>& of_reading = ways[test.reading];
+    of_reading.insert(way);
+    if (of_reading.size() > ledger.weighted || of.size() > (test.kind == TestKind::kChannel ? ledger.channels : ledger.candidates)) {
+      return Wrong("weighted", "more tests of the single record and its pool than the ledger counts");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Two counts of it would be two tests, and `questions` corrects for one.
 absl::Status ValidateSingleRecord(const Report& report) {
   if (report.ledger.records != 1) return absl::OkStatus();
+  CM_RETURN_IF_ERROR(ValidateSingleNames(report));
   const auto compare = [](const auto& tests, const char* member, const auto& key, const auto& same) -> absl::Status {
     std::map<decltype(key(tests[0])), size_t> pool;
     for (size_t i = 0; i < tests.size(); ++i) {

@@ -134,6 +134,13 @@ std::vector<Bundle> Bundles() {
                    r->tests.resize(4);
                    r->ledger.records = r->ledger.questions = 1;
                  }), "refused"});
+  out.push_back({"single record, another account than its pool's", Doctored(gumbel, [](Report* r) {
+                   r->inputs[0].records = 1;
+                   r->tests.resize(3);
+                   r->ledger.records = r->ledger.questions = r->ledger.candidates = 1;
+                   r->tests[2].record = 1;
+                 }), "refused"});
+  out.push_back({"two channels where one is counted", Doctored(gumbel, [](Report* r) { r->tests.push_back(r->tests[0]); r->tests.back().name = "other"; }), "refused"});
   out.push_back({"records met beyond the ledger", Doctored(gumbel, [](Report* r) { r->inputs[0].records = 4; }), "refused"});
   out.push_back({"records met beyond the ledger, two files", Doctored(gumbel, [](Report* r) { r->inputs.push_back(r->inputs[0]); }), "refused"});
   out.push_back({"more records declared than met", Doctored(gumbel, [](Report* r) { r->ledger.records = 5; EXPECT_TRUE(DeriveValues(r).ok()); }), "verified"});

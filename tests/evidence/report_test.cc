@@ -248,6 +248,24 @@ TEST(ValidateReport, NamesWhatIsWrongInReadingsPassagesAndWeights) {
   EXPECT_THAT(Message(ValidateReport(single)), HasSubstr("weighted[1]: where ledger.records is 1"));
   single.weighted[1].sum = single.weighted[0].sum;
   EXPECT_EQ(Message(ValidateReport(single)), "");
+  // By another model it would be a second test of one text at the price of one.
+  Report by_two = single;
+  by_two.weighted[1].model_sha256 = evidence_test::Hex("another model");
+  EXPECT_THAT(Message(ValidateReport(by_two)), HasSubstr("weighted: more tests of the single record and its pool than the ledger counts"));
+  by_two.ledger.weighted = 2;
+  EXPECT_EQ(Message(ValidateReport(by_two)), "");
+}
+
+// One account with the record and another with its pool: two tests of one text, where the ledger counts one candidate.
+TEST(ValidateReport, ASingleRecordsAccountsAreItsPools) {
+  Report report = SampleReport();
+  report.inputs[0].records = 1;
+  report.tests.erase(report.tests.begin() + 3, report.tests.end());
+  report.tests[2].record = 1;  // org-2; org-1 stands with the pool
+  report.ledger.records = report.ledger.questions = 1;
+  EXPECT_EQ(Message(ValidateReport(report)), "");
+  report.ledger.candidates = 1;
+  EXPECT_THAT(Message(ValidateReport(report)), HasSubstr("tests: more tests of the single record and its pool than the ledger counts"));
 }
 
 TEST(Report, SurvivesItsPayloadInFull) {

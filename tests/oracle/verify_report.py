@@ -312,11 +312,30 @@ def check_ledger(report):
         raise Refused("more records than the ledger counts")
     if (report["regions"] and not ledger["regions"]) or (report["weighted"] and not ledger["weighted"]):
         raise Refused("tests that the ledger does not count")
-    ways = {}
-    for test in report["weighted"]:
-        ways.setdefault((test["record"], test["reading"]), set()).add((test["model_sha256"], test["rule"]))
-    if any(len(of_subject) > ledger["weighted"] for of_subject in ways.values()):
-        raise Refused("more weights than the ledger counts")
+    check_listed(report)
+
+
+def check_listed(report):
+    """Nothing twice, and nothing of a subject that the ledger does not count; a single record and its pool are one subject."""
+    ledger = report["ledger"]
+    most = {"channel": ledger["channels"], "account": ledger["candidates"]}
+    for name in ("tests", "weighted"):
+        unique, names, ways = set(), {}, {}
+        for test in report[name]:
+            subject = (0 if ledger["records"] == 1 else test["record"], test["reading"])
+            way = (test.get("model_sha256"), test.get("rule"))
+            unique.add((test["record"], test["reading"], way, test["kind"], test["name"]))
+            names.setdefault((subject, way, test["kind"]), set()).add(test["name"])
+            ways.setdefault(subject, set()).add(way)
+        if len(unique) != len(report[name]):
+            raise Refused("the same test twice")
+        if any(len(of) > most[kind] for (_, _, kind), of in names.items()):
+            raise Refused("more tests of a subject than the ledger counts")
+        if name == "weighted" and any(len(of) > ledger["weighted"] for of in ways.values()):
+            raise Refused("more weights than the ledger counts")
+    records = {test["record"] for name in ("tests", "weighted") for test in report[name]} - {0}
+    if ledger["records"] and len(records) > ledger["records"]:
+        raise Refused("more records than the ledger counts")
 
 
 def check_form(report, payload):

@@ -11,6 +11,8 @@
 #include "src/evidence/page_heat.h"
 #include "src/evidence/page_quantile.h"
 #include "src/evidence/page_text.h"
+#include "src/evidence/report_page.h"
+#include "src/evidence/report_sections.h"
 
 namespace countermark::page {
 namespace {
@@ -149,9 +151,48 @@ TEST(Csv, NoCellIsAFormulaAndEveryRowIsOne) {
   CsvRow row;
   row.Text("=1+1").Text("-2").Text("@x").Text("+y").Text("  =z").Text("'q").Text("\tt").Text("a,\"b\"\r\n").Text("plain").Number(-12.5).Number(uint64_t{7}).Empty().Text(std::string_view("n\0\x80", 3)).End(&out);
   EXPECT_EQ(out, "'=1+1,'-2,'@x,'+y,'  =z,''q,'\tt,\"a,\"\"b\"\"\r\n\",plain,-12.5,7,,n\xEF\xBF\xBD\xEF\xBF\xBD\r\n");
+  // Read with another separator, or where a line end is taken for a row's whatever the quotes say.
+  out.clear();
+  row.Text("a;=1+1").Text("b\t@x").Text("c|-2").Text("d\r\n+3").Text("e; ＝4").Text("f;g=h").Text("i,=j").Text("k;").Text("\";=cmd\"").End(&out);
+  EXPECT_EQ(out, "a;'=1+1,b\t'@x,c|'-2,\"d\r\n'+3\",e;' ＝4,f;g=h,\"i,=j\",k;,\"\"\";'=cmd\"\"\"\r\n");
   out.clear();
   row.Number(static_cast<unsigned __int128>(1) << 100).Number(NAN).Number(-0.0).End(&out);
   EXPECT_EQ(out, "1267650600228229401496703205376,,0\r\n");
+}
+
+Report OneMarkedRecord(uint64_t records) {
+  Report report;
+  report.mark.scheme = Scheme::kPartition;
+  report.readings = {{"raw", ""}};
+  report.ledger.records = records;
+  report.tests.resize(2);
+  for (ReportTest& test : report.tests) {
+    test.name = "base";
+    test.log10_p = test.log10_p_adjusted = -9;
+  }
+  report.tests[1].record = 1;
+  return report;
+}
+
+// However small p, a single record of an unknown number is not said to reach alpha, neither on the page nor in a row.
+TEST(ReportCsv, NothingIsClaimedOfASingleRecordOfAnUnknownNumber) {
+  for (const uint64_t records : {0, 5}) {
+    const Report report = OneMarkedRecord(records);
+    const std::string csv = ReportCsv(report), html = RecordsSection(report).html;
+    EXPECT_NE(csv.find(",-9,yes\r\n"), std::string::npos) << csv;
+    EXPECT_EQ(csv.find(",-9,uncorrected\r\n") != std::string::npos, records == 0) << csv;
+    EXPECT_EQ(html.find("uncorrected") != std::string::npos, records == 0) << html;
+  }
+}
+
+// What a reader may paste into a shell holds names as names.
+TEST(VerifySection, ANameWithAQuoteIsOneWord) {
+  Report report = OneMarkedRecord(1);
+  report.inputs = {{"a' ; touch b ; '", "", 0, 0, 0}};
+  ReportFigures figures;
+  figures.signed_report = "r.json";
+  const std::string html = VerifySection(report, figures).html;
+  EXPECT_NE(html.find("--input 'a&#39;\\&#39;&#39; ; touch b ; &#39;\\&#39;&#39;'"), std::string::npos) << html;
 }
 
 TEST(PageHtml, NoStyleAttributeNoScriptNoAddress) {
