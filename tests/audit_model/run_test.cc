@@ -138,6 +138,16 @@ TEST(Probes, AClockThatWentBackIsSaid) {
   EXPECT_EQ(source->clock(), log.path() + ":3: the clock went back by 3600000 ms");
 }
 
+// The answer of one log may be made from that of another in the same second, and would then stand before it.
+TEST(Probes, TheSameSecondInTwoFilesIsNoOrder) {
+  const Log a("{\"token_ids\":[1],\"start\":\"2026-11-03T10:00:05Z\"}\n{\"token_ids\":[2],\"start\":\"2026-11-03T10:00:05Z\"}\n");
+  const Log b("{\"token_ids\":[3],\"start\":\"2026-11-03T10:00:05Z\"}\n"), exact("{\"token_ids\":[3],\"start\":\"2026-11-03T10:00:05.001Z\"}\n");
+  EXPECT_EQ(ProbeSource::Open({a.path()}, true)->clock(), "");
+  EXPECT_EQ(ProbeSource::Open({a.path(), exact.path()}, true)->clock(), "");
+  EXPECT_EQ(ProbeSource::Open({a.path(), b.path()}, true)->clock(), b.path() + ":1: began in the same second as " + a.path() + ":2, and which was first is not said");
+  EXPECT_EQ(ProbeSource::Open({a.path(), b.path()}, false)->clock(), "");
+}
+
 TEST(Probes, WhatIsTornHashedOrBrokenIsCounted) {
   const Log log(
       R"({"v":1,"time":"2026-11-03T10:00:05.000Z","account":"a","choices":[{"token_ids":[1]}],"ms":1})"

@@ -157,6 +157,12 @@ absl::StatusOr<ProbeSource> ProbeSource::Open(const std::vector<std::string>& pa
     return absl::InvalidArgumentError("several files of served probes, and no record says when it began ('start', or 'time'): put them into one file, in order");
   }
   std::stable_sort(source.entries_.begin(), source.entries_.end(), [](const Entry& a, const Entry& b) { return a.start < b.start; });
+  // Told to the second alone, a request may have begun after another's answer and stand before it.
+  for (size_t i = 1; served && i < source.entries_.size() && source.clock_.empty(); ++i) {
+    const Entry &a = source.entries_[i - 1], &b = source.entries_[i];
+    if (a.start != b.start || a.file == b.file || !(a.whole_second || b.whole_second)) continue;
+    source.clock_ = Cat(source.Place(i), ": began in the same second as ", source.Place(i - 1), ", and which was first is not said");
+  }
   return source;
 }
 
@@ -208,6 +214,7 @@ absl::Status ProbeSource::Scan(uint32_t file, bool served) {
     counts_.without_ids += hashed;
     if (*choices == 0) continue;
     if (!served) entry.start = 0;
+    if (*timed) entry.whole_second = record[record.contains("start") ? "start" : "time"].get_ref<const std::string&>().size() == 20;
     if (served && written != 0) {
       if (written + kClockJitter < latest && clock_.empty()) clock_ = Cat(place, ": the clock went back by ", latest - written, " ms");
       latest = std::max(latest, written);

@@ -44,7 +44,7 @@ class ProbeSource {
   const ProbeCounts& counts() const { return counts_; }
   const std::vector<std::string>& errors() const { return errors_; }
   uint64_t error_count() const { return error_count_; }
-  // Where a server's clock went back, which leaves the order of its log unknown; empty if nowhere.
+  // Where a server's clock went back, or files tell two starts by the same second alone, which leaves the order of the log unknown; empty if nowhere.
   const std::string& clock() const { return clock_; }
   const std::string& sha256() const { return sha256_; }  // of the files' own digests, in order
 
@@ -54,6 +54,7 @@ class ProbeSource {
     uint32_t file = 0, choice = 0;
     uint64_t line = 0, byte = 0;
     uint32_t bytes = 0;
+    bool whole_second = false;  // its start is told without a fraction
   };
   ProbeSource() = default;
   absl::Status Scan(uint32_t file, bool served);
