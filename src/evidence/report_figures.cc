@@ -55,7 +55,7 @@ page::Section EvidenceSection(const Report& report, const ReportFigures& figures
   return {"evidence", "How the evidence grows", page::ChartHtml(chart)};
 }
 
-page::Section AccountsSection(const Report& report) {
+page::Section AccountsSection(const Report& report, const ReportFigures& figures) {
   // Of an account that was tested in several readings, the nearest: its adjusted p is corrected for them.
   std::vector<const ReportTest*> tests;
   std::unordered_map<std::string_view, size_t> place;
@@ -74,10 +74,12 @@ page::Section AccountsSection(const Report& report) {
   });
   const double level = std::log10(report.alpha);
   page::Bars bars{.caption = "Candidate accounts, all records together", .name = "account", .bar_heading = "−log10 of the adjusted p", .columns = {{"pairs", true}, {"log10 p", true}, {"adjusted p", true}}, .rows = {}, .level = -level, .more = ""};
+  // An inconclusive run accuses nobody, whatever its numbers.
+  const bool stands = figures.complete && report.verdict != Verdict::kInconclusive;
   size_t named = 0;
   for (size_t i = 0; i < tests.size(); ++i) {
     const ReportTest& test = *tests[i];
-    const bool is_named = test.log10_p_adjusted <= level;
+    const bool is_named = stands && test.log10_p_adjusted <= level;
     named += is_named;
     if (i >= (is_named ? kNamedShown : kAccountsShown)) continue;
     const std::string reading = ReadingName(report, test.reading);
@@ -87,7 +89,7 @@ page::Section AccountsSection(const Report& report) {
   bars.more = Cat(Thousands(report.ledger.candidates), report.ledger.candidates == 1 ? " candidate was" : " candidates were", " tested", bars.rows.size() < tests.size() ? Cat("; the nearest ", bars.rows.size(), " are shown") : "",
                   ". The adjusted p is corrected for all of them (Holm) and for the other tests of this run. The line on each bar is alpha. An account that is named is one whose answers were used; it is not said who used them.");
   const std::string html = page::BarsHtml(bars);
-  return {"accounts", "Whose answers", Cat("<p>", named == 0 ? std::string("No candidate account reaches alpha.") : Cat(Thousands(named), named == 1 ? " account reaches alpha." : " accounts reach alpha: each is named by its own test."), "</p>\n", html)};
+  return {"accounts", "Whose answers", Cat("<p>", !stands ? std::string("The run is inconclusive, so that no account is named.") : named == 0 ? std::string("No candidate account reaches alpha.") : Cat(Thousands(named), named == 1 ? " account reaches alpha." : " accounts reach alpha: each is named by its own test."), "</p>\n", html)};
 }
 
 page::Section TextsSection(const Report& report, const ReportFigures& figures) {

@@ -104,7 +104,7 @@ std::string ReportPage(const Report& report, const ReportFigures& figures) {
   out.title = Cat("Watermark report: ", what);
   out.lead = Cat("<p>Made by ", Text(report.tool), " ", Text(report.version), " on ", Text(report.created), " (clock of the machine it ran on).</p>\n");
   out.verdict = VerdictOfPage(report, figures);
-  for (page::Section section : {EvidenceSection(report, figures), AccountsSection(report), TextsSection(report, figures), PassagesSection(report), ControlSection(report, figures), RecordsSection(report), WeightedSection(report),
+  for (page::Section section : {EvidenceSection(report, figures), AccountsSection(report, figures), TextsSection(report, figures), PassagesSection(report), ControlSection(report, figures), RecordsSection(report), WeightedSection(report),
                                 LedgerSection(report), ReadingsSection(report), CoverageSection(report, figures), KeysSection(report), LimitsSection(report), VerifySection(report, figures)}) {
     if (!section.html.empty()) out.sections.push_back(std::move(section));
   }

@@ -11,7 +11,7 @@ namespace countermark {
 
 // Figures (report_figures.cc).
 page::Section EvidenceSection(const Report& report, const ReportFigures& figures);
-page::Section AccountsSection(const Report& report);
+page::Section AccountsSection(const Report& report, const ReportFigures& figures);
 page::Section TextsSection(const Report& report, const ReportFigures& figures);
 page::Section ControlSection(const Report& report, const ReportFigures& figures);
 

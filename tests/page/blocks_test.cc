@@ -185,6 +185,22 @@ TEST(ReportCsv, NothingIsClaimedOfASingleRecordOfAnUnknownNumber) {
   }
 }
 
+// An account is named where there is a verdict, and nowhere else.
+TEST(AccountsSection, AnInconclusiveRunNamesNobody) {
+  Report report = OneMarkedRecord(5);
+  report.tests[0].kind = TestKind::kAccount;
+  report.ledger.candidates = 1;
+  report.verdict = Verdict::kEvidence;
+  ReportFigures figures;
+  EXPECT_NE(AccountsSection(report, figures).html.find("class=\"tag\""), std::string::npos);
+  figures.complete = false;
+  EXPECT_EQ(AccountsSection(report, figures).html.find("class=\"tag\""), std::string::npos);
+  EXPECT_NE(AccountsSection(report, figures).html.find("no account is named"), std::string::npos);
+  figures.complete = true;
+  report.verdict = Verdict::kInconclusive;
+  EXPECT_EQ(AccountsSection(report, figures).html.find("class=\"tag\""), std::string::npos);
+}
+
 // What a reader may paste into a shell holds names as names.
 TEST(VerifySection, ANameWithAQuoteIsOneWord) {
   Report report = OneMarkedRecord(1);
