@@ -319,6 +319,11 @@ absl::StatusOr<DatasetResult> Finish(const RunDirectory& run, const AuditKeys& k
   }
   const bool stands = c.complete && c.coverage >= judge.min_coverage && c.decided;
   c.verdict = !stands ? "inconclusive" : evidence ? "marked" : "no evidence";
+  for (FamilyResult& family : c.families) {  // an inconclusive run accuses nobody, whatever its numbers
+    if (stands) break;
+    family.named = 0;
+    for (RankedCandidate& candidate : family.ranked) candidate.named = false;
+  }
 
   observer.begin("documents.jsonl", "segments", lanes[0].source->segments());
   CM_RETURN_IF_ERROR(WriteDocuments(run, lanes, mark, c.listing_log10_e, options.threads, &c.listed, observer));

@@ -101,6 +101,13 @@ def test_prompts_requests_and_a_ring(tmp_path):
         key = mark_oracle.derive(epoch.account('org-1'), 'request', c['label'])
         assert int(c['statistic']) == sum(mark_oracle.token_score(mark_oracle.seed_of(key, 3, w), t, 3, 64, 30) for w, t in pairs)
     assert got['ledger']['parts_of_alpha'] == 4
+    # Where one record in ten cannot be read there is no verdict, and nobody is named, whatever the numbers.
+    path.write_bytes(path.read_bytes() + b'{\n')
+    done = audit(path, '--run', tmp_path / 'torn', '--epoch-key', tmp_path / 'epoch.key', '--accounts', tmp_path / 'accounts', '--prompt-ids-field', 'prompt')
+    assert done.returncode == 3, done.err
+    torn = result(tmp_path / 'torn')
+    assert torn['verdict'] == 'inconclusive' and torn['candidates'][0]['named'] == 0 and not any(c['named'] for c in torn['candidates'][0]['ranked'])
+    assert torn['candidates'][0]['ranked'][0]['log10_p_corrected'] < -6
 
 
 @pytest.fixture(scope='module')

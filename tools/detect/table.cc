@@ -194,7 +194,7 @@ std::string Summary(const Run& run, const Options& options, const Setup& setup, 
   std::string text;
   for (size_t i = 0; i < run.pooled.size(); ++i) text += PooledTests(run.pooled[i], run, options, setup, i, color);
   if (options.regions) {
-    text += Cat("passages: ", Thousands(run.passages), ", each with log10 p adjusted ", Log(PassageLevel(run.ledger, options.alpha)), " or below\n");
+    text += Cat("passages: ", Thousands(run.passages), ", each with log10 p adjusted ", Log(PassageLevel(run.ledger, options.alpha)), " or below", run.ledger.records == 0 ? "; uncorrected for the number of records, which is not known\n" : "\n");
   }
   char alpha[32];
   std::snprintf(alpha, sizeof alpha, "%g", options.alpha);
