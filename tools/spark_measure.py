@@ -73,6 +73,7 @@ def main():
     os.environ["COUNTERMARK_PYTHON_REFERENCE"] = options.reference
     os.environ.setdefault("COUNTERMARK_BIN", "")
     os.environ.setdefault("COUNTERMARK_CACHE", "")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     sys.path.insert(0, str(ROOT / "tests" / "python"))
 
     from fixture import FixedEpoch

@@ -82,10 +82,8 @@ std::vector<Claim> DecisiveClaims(const Report& report) {
   for (const ReportTest& test : report.tests) claims.push_back({test.record, test.kind, test.name, test.count.scored, test.log10_p_adjusted});
   for (const ReportRegion& region : report.regions) claims.push_back({region.record, TestKind::kChannel, region.name, region.count.scored, region.log10_p_adjusted});
   for (const ReportWeighted& test : report.weighted) claims.push_back({test.record, test.kind, test.name, test.scored, test.log10_p_adjusted});
-  const auto single = [](const Claim& claim) { return claim.record > 0; };
-  if (report.ledger.records == 0 && !std::all_of(claims.begin(), claims.end(), single)) {
-    claims.erase(std::remove_if(claims.begin(), claims.end(), single), claims.end());
-  }
+  // Of a number of records that nobody knows, the best one is no evidence, whatever its value.
+  if (report.ledger.records == 0) std::erase_if(claims, [](const Claim& claim) { return claim.record > 0; });
   return claims;
 }
 

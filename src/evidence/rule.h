@@ -30,7 +30,7 @@ struct Claim {
   uint64_t scored;
   double log10_p_adjusted;
 };
-// Those that the verdict hangs on: all, since all share alpha; where the number of records is not known, the pooled ones if there are any.
+// Those that the verdict hangs on: all, since all share alpha; where the number of records is not known, the pooled ones alone.
 std::vector<Claim> DecisiveClaims(const Report& report);
 
 // The counts of channels, by record, reading and name.

@@ -254,7 +254,7 @@ def check_values(report):
     check_adjusted(ledger, derived, lambda t: (t["record"], t["reading"], t["model_sha256"], t["rule"]), more, "weighted")
 
     claims = tests + report["regions"] + report["weighted"]
-    decisive = (report["uncorrected"] and [t for t in claims if t["record"] == 0]) or claims
+    decisive = [t for t in claims if t["record"] == 0] if report["uncorrected"] else claims
     records = sum(i["records"] for i in report["inputs"])
     unreadable = sum(i["unreadable"] for i in report["inputs"])
     coverage = (records - unreadable) / records if records else 1

@@ -15,7 +15,7 @@
 //   weighted   as channel and account, and times ledger.weighted
 // so that the chance of one or more false claims in the whole of the report, whatever their kind, is at most alpha (where the report is not
 // "uncorrected"): the questions have equal parts of alpha, and so have the readings. The verdict is taken from all of these values; in an
-// "uncorrected" report, from the pooled ones where there are any:
+// "uncorrected" report, from the pooled ones alone:
 //   inconclusive  less than the coverage floor's share of the records could be read, or no pair was scored
 //   evidence      an adjusted value ≤ log10 alpha
 //   no evidence   otherwise
