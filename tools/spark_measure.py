@@ -61,10 +61,20 @@ def stages(spark):
     return json.load(urllib.request.urlopen(f"{root}/{app}/stages?status=complete"))
 
 
+def steps_of(found):
+    """Of one audit's stages: the map is the one that reads no shuffle and writes the most; the reduce reads that; the gather is what reads after it."""
+    map_ = max((s for s in found if s["shuffleReadBytes"] == 0), key=lambda s: s["shuffleWriteBytes"])
+    reduce = max((s for s in found if s["stageId"] > map_["stageId"]), key=lambda s: s["shuffleReadBytes"])
+    gather = max((s for s in found if s["stageId"] > reduce["stageId"]), key=lambda s: (s["shuffleReadBytes"], s["executorRunTime"]))
+    return {name: {"core_seconds": round(s["executorRunTime"] / 1000, 2), "read_bytes": s["shuffleReadBytes"], "written_bytes": s["shuffleWriteBytes"], "tasks": s["numTasks"]}
+            for name, s in (("map", map_), ("reduce", reduce), ("gather", gather))}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--buckets", type=int, default=4096, help="of the second run")
     parser.add_argument("--core-hour", type=float, default=0.03, help="assumed price of a core and 4 GiB for an hour")
     parser.add_argument("--tokenizer", default=os.path.expanduser("~/.cache/countermark/models/mistral-v1.model"))
     parser.add_argument("--reference", default=os.environ.get("COUNTERMARK_PYTHON_REFERENCE", str(ROOT / "build/tests/bin/python_reference")))
@@ -93,25 +103,23 @@ def main():
         single = seconds(lambda: audit_dataset(folder / "in", run=folder / "single", keys=epoch.epoch_keys(), tokenizer=tokenizer, threads=options.cores))
         spark = SparkSession.builder.master(f"local[{options.cores}]").config("spark.driver.memory", "2g").config("spark.local.dir", name).config("spark.ui.port", "0").getOrCreate()
 
-        # The steps by themselves, as audit_dataset chains them.
-        steps = {}
-        right = cluster._Work.map, cluster._Work.reduce, cluster._Work.gather
-        whole = seconds(lambda: cluster.audit_dataset(spark, str(folder / "in"), run=folder / "run", keys=keys, tokenizer=options.tokenizer))
-        assert right == (cluster._Work.map, cluster._Work.reduce, cluster._Work.gather)
-        for stage in sorted(stages(spark), key=lambda s: s["stageId"]):
-            written, read = stage["shuffleWriteBytes"], stage["shuffleReadBytes"]
-            step = "map" if written > 0 and read == 0 and stage["inputBytes"] > disk // 4 else "reduce" if read > 0 and written > 0 and read > size // 20 else "gather" if read > size // 50 else None
-            if step and step not in steps:
-                steps[step] = {"core_seconds": round(stage["executorRunTime"] / 1000, 2), "read_bytes": read, "written_bytes": written}
-        same = json.loads((folder / "run" / "result.json").read_text()), json.loads((folder / "single" / "result.json").read_text())
-        for result in same:
+        # Few buckets, as for so little text; and so many that a document's pairs seldom share one, as for 100 TB.
+        shapes, results = {}, []
+        for shape, buckets in (("few_buckets", None), ("many_buckets", options.buckets)):
+            before = max((stage["stageId"] for stage in stages(spark)), default=-1)
+            run = folder / shape
+            whole = seconds(lambda run=run, buckets=buckets: cluster.audit_dataset(spark, str(folder / "in"), run=run, keys=keys, tokenizer=options.tokenizer, buckets=buckets))
+            shapes[shape] = {"seconds": whole, "steps": steps_of([stage for stage in stages(spark) if stage["stageId"] > before])}
+            results.append(json.loads((run / "result.json").read_text()))
+        results.append(json.loads((folder / "single" / "result.json").read_text()))
+        for result in results:
             del result["run"]
-        assert same[0] == same[1], "the cluster's result is not the single machine's"
-        run_bytes = sum(f.stat().st_size for f in (folder / "run").iterdir())
+        assert results[0] == results[1] == results[2], "the cluster's result is not the single machine's"
+        run_bytes = sum(f.stat().st_size for f in (folder / "many_buckets").iterdir())
         spark.stop()
 
     gb = size / 1e9
-    a_gb = {step: {"core_seconds": round(v["core_seconds"] / gb, 1), "written_gb": round(v["written_bytes"] / 1e9 / gb, 3)} for step, v in steps.items()}
+    a_gb = {step: {"core_seconds": round(v["core_seconds"] / gb, 1), "written_gb": round(v["written_bytes"] / 1e9 / gb, 3)} for step, v in shapes["many_buckets"]["steps"].items()}
     core_seconds = sum(v["core_seconds"] for v in a_gb.values())
     core_hours = core_seconds * 100_000 / 3600
     shuffled = sum(v["written_gb"] for v in a_gb.values()) * 100  # TB for 100 TB
@@ -122,9 +130,8 @@ def main():
         "date": datetime.date.today().isoformat(),
         "machine": {"cpu": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine()),
                     "cores": options.cores, "load_before": os.getloadavg()[1], "python": platform.python_version()},
-        "text_bytes": size, "parquet_bytes": disk, "documents": same[0]["documents"]["read"], "distinct_pairs": same[0]["pooled"]["pairs"],
-        "single_machine_seconds": single, "spark_seconds": whole, "equal": True, "run_directory_bytes": run_bytes,
-        "steps": steps, "a_gb_of_text": a_gb,
+        "text_bytes": size, "parquet_bytes": disk, "documents": results[0]["documents"]["read"], "distinct_pairs": results[0]["pooled"]["pairs"],
+        "single_machine_seconds": single, "equal": True, "run_directory_bytes": run_bytes, "buckets": options.buckets, **shapes, "a_gb_of_text": a_gb,
         "plan_100_tb": {"core_hours": round(core_hours), "shuffle_tb": round(shuffled, 1), "price_of_a_core_hour": options.core_hour, "cost": round(core_hours * options.core_hour)},
     }
     Path(options.out).write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
