@@ -3,8 +3,9 @@
 
     build/venv/bin/python3 tools/spark_measure.py --megabytes 200 --out docs/results/spark.json
 
-The text is SmolLM2-like English made from a word list with a Zipf law, so that pairs repeat as in text; the tokenizer is SentencePiece's of Mistral (32,000 tokens). Steps are timed by themselves: each is written
-to a sink or kept on disk before the next begins. Spark runs in one process (local[N]); what a network adds is not in it.
+The text is made of 60,000 made-up words under a Zipf law, so that pairs repeat; the tokenizer is SentencePiece's of Mistral (32,000 tokens). Core-seconds are processor time, so that other
+work on the machine does not count: that of the workers' functions, run here by themselves, and Spark's own of its tasks' threads. Bytes are Spark's. Spark runs in one process (local[N]);
+what a network and a store add is not in it.
 """
 import argparse
 import datetime
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -66,8 +68,36 @@ def steps_of(found):
     map_ = max((s for s in found if s["shuffleReadBytes"] == 0), key=lambda s: s["shuffleWriteBytes"])
     reduce = max((s for s in found if s["stageId"] > map_["stageId"]), key=lambda s: s["shuffleReadBytes"])
     gather = max((s for s in found if s["stageId"] > reduce["stageId"]), key=lambda s: (s["shuffleReadBytes"], s["executorRunTime"]))
-    return {name: {"core_seconds": round(s["executorRunTime"] / 1000, 2), "read_bytes": s["shuffleReadBytes"], "written_bytes": s["shuffleWriteBytes"], "tasks": s["numTasks"]}
+    return {name: {"task_seconds": round(s["executorRunTime"] / 1000, 2), "spark_core_seconds": round(s["executorCpuTime"] / 1e9, 2), "read_bytes": s["shuffleReadBytes"], "written_bytes": s["shuffleWriteBytes"], "tasks": s["numTasks"]}
             for name, s in (("map", map_), ("reduce", reduce), ("gather", gather))}
+
+
+def workers(cluster, fields, keys, tokenizer, folder, buckets):
+    """Processor seconds of the workers' functions over all of the text, without Spark."""
+    files = sorted(str(path) for path in folder.iterdir())
+    places, documents = {}, 0
+    for i, path in enumerate(files):
+        places[path] = (i, documents)
+        documents += pq.ParquetFile(path).metadata.num_rows
+    work = cluster._Work("measure", keys, tokenizer, SimpleNamespace(value=([], "", [])), SimpleNamespace(value=(files, places)), fields, 4, (documents // 8192 + 1) * 8192, buckets)
+    work.open()
+
+    def rows():
+        for path in files:
+            row = 0
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=512, columns=["text"]):
+                n = batch.num_rows
+                yield pa.RecordBatch.from_arrays([pa.array([path] * n), pa.array(range(row, row + n)), batch.column(0), pa.nulls(n, pa.string()), pa.nulls(n, pa.string())],
+                                                 names=["file", "row", "content", "prompt", "name"])
+                row += n
+
+    out, found = {}, list(rows())
+    for step in ("map", "reduce", "gather"):
+        start = time.process_time()
+        found = list(getattr(work, step)(found))
+        out[step] = round(time.process_time() - start, 2)
+        found = pa.Table.from_batches(found).sort_by([("group", "ascending"), ("key", "ascending")]).to_batches(max_chunksize=2048)  # as the shuffle does
+    return out
 
 
 def main():
@@ -115,11 +145,12 @@ def main():
         for result in results:
             del result["run"]
         assert results[0] == results[1] == results[2], "the cluster's result is not the single machine's"
+        worked = workers(cluster, cluster.Fields("text", False, id_field=""), keys, options.tokenizer, folder / "in", options.buckets)
         run_bytes = sum(f.stat().st_size for f in (folder / "many_buckets").iterdir())
         spark.stop()
 
     gb = size / 1e9
-    a_gb = {step: {"core_seconds": round(v["core_seconds"] / gb, 1), "written_gb": round(v["written_bytes"] / 1e9 / gb, 3)} for step, v in shapes["many_buckets"]["steps"].items()}
+    a_gb = {step: {"core_seconds": round((v["spark_core_seconds"] + worked[step]) / gb, 1), "written_gb": round(v["written_bytes"] / 1e9 / gb, 3)} for step, v in shapes["many_buckets"]["steps"].items()}
     core_seconds = sum(v["core_seconds"] for v in a_gb.values())
     core_hours = core_seconds * 100_000 / 3600
     shuffled = sum(v["written_gb"] for v in a_gb.values()) * 100  # TB for 100 TB
@@ -131,7 +162,7 @@ def main():
         "machine": {"cpu": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine()),
                     "cores": options.cores, "load_before": os.getloadavg()[1], "python": platform.python_version()},
         "text_bytes": size, "parquet_bytes": disk, "documents": results[0]["documents"]["read"], "distinct_pairs": results[0]["pooled"]["pairs"],
-        "single_machine_seconds": single, "equal": True, "run_directory_bytes": run_bytes, "buckets": options.buckets, **shapes, "a_gb_of_text": a_gb,
+        "single_machine_seconds": single, "equal": True, "run_directory_bytes": run_bytes, "buckets": options.buckets, **shapes, "workers_core_seconds": worked, "a_gb_of_text": a_gb,
         "plan_100_tb": {"core_hours": round(core_hours), "shuffle_tb": round(shuffled, 1), "price_of_a_core_hour": options.core_hour, "cost": round(core_hours * options.core_hour)},
     }
     Path(options.out).write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
