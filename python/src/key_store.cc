@@ -7,8 +7,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <time.h>
-
 #include <map>
 
 #include "countermark/evidence/ed25519.h"
@@ -19,6 +17,7 @@
 #include "python/src/passphrase.h"
 #include "src/base/hex.h"
 #include "src/base/strings.h"
+#include "src/base/utc.h"
 
 namespace countermark::python {
 namespace {
@@ -42,14 +41,6 @@ KeyStore Open(const Path& path, const std::optional<Path>& file, std::optional<i
     return KeyStore::Open(path.string(), passphrase);
   }();
   return ValueOrRaise(std::move(store));
-}
-
-std::string FormatUtc(time_t time) {
-  struct tm parts = {};
-  gmtime_r(&time, &parts);
-  char text[32];
-  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 // A day stands for its first second, or for its last where the epoch ends with it.

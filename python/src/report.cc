@@ -6,7 +6,6 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <ctime>
 #include <string_view>
 #include <tuple>
 #include <unordered_set>
@@ -18,6 +17,7 @@
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
+#include "src/base/utc.h"
 
 namespace countermark::python {
 namespace {
@@ -48,12 +48,7 @@ absl::StatusOr<std::string> Sign(const DetectRun& run, const KeyStore& store, co
   Report report;
   report.tool = "countermark-python";
   report.version = countermark_version();
-  const std::time_t now = std::time(nullptr);
-  std::tm utc = {};
-  gmtime_r(&now, &utc);
-  char created[32];
-  std::strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  report.created = created;
+  report.created = UtcNow();
   report.tenant = record.tenant;
   report.epoch = record.epoch;
   report.epoch_record = record.CanonicalJson();

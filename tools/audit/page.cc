@@ -1,7 +1,6 @@
 #include "tools/audit/page.h"
 
 #include <algorithm>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
+#include "src/base/utc.h"
 #include "src/evidence/dataset_page.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/output.h"
@@ -24,15 +24,6 @@ using nlohmann::json;
 
 constexpr uint64_t kPoints = 200;      // of the curve, and stretches
 constexpr size_t kListedKept = 100;
-
-std::string UtcNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc = {};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
 
 Statistic ParseStatistic(const std::string& digits) {
   Statistic value = 0;

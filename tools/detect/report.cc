@@ -1,6 +1,5 @@
 // What of a run goes into the signed report.
 #include <algorithm>
-#include <ctime>
 #include <filesystem>
 #include <numeric>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
+#include "src/base/utc.h"
 #include "tools/detect/run.h"
 #include "tools/detect/weights.h"
 
@@ -19,15 +19,6 @@ namespace {
 // A report of every account of every record could outgrow any reader. Beyond these bounds tests are counted in the ledger and not listed.
 constexpr uint64_t kRecordTestsListed = 200000;
 constexpr size_t kPooledAccountsListed = 10000;
-
-std::string UtcNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc = {};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
 
 void AddTests(const DetectionResult& result, const Detector& detector, uint64_t record, const std::string& subject, uint64_t reading, size_t accounts_listed,
               std::vector<ReportTest>* tests) {

@@ -1,6 +1,4 @@
 // watermark-keys epoch: a new epoch, that is the record of how its texts are marked.
-#include <time.h>
-
 #include <memory>
 #include <optional>
 
@@ -9,6 +7,7 @@
 #include "src/base/hex.h"
 #include "src/base/status_macros.h"
 #include "src/base/strings.h"
+#include "src/base/utc.h"
 #include "tools/keys/commands.h"
 
 namespace countermark::cli {
@@ -20,14 +19,6 @@ struct Options {
   std::optional<uint32_t> vocabulary;
   EpochRecord record;
 };
-
-std::string FormatUtc(time_t time) {
-  struct tm parts = {};
-  gmtime_r(&time, &parts);
-  char text[32];
-  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 // A day stands for its first second, or for its last where the epoch ends with it.
 std::string CompleteTime(std::string text, std::string_view of_day) {
