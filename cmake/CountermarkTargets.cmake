@@ -76,3 +76,28 @@ function(countermark_test name)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
+
+# countermark_pytest(NAME FILE LABEL TIMEOUT [SKIPS] [ENVIRONMENT setting...]): one file of Python tests, one ctest entry, in the environment that tools/setup makes. It finds the programs, the
+# sources and the cache in COUNTERMARK_BIN, _SOURCE and _CACHE. SKIPS: exit 77 says that what it needs cannot be had here.
+function(countermark_pytest name file label timeout)
+  cmake_parse_arguments(ARG "SKIPS" "" "ENVIRONMENT" ${ARGN})
+  add_test(NAME ${name} COMMAND "${countermark_SOURCE_DIR}/build/venv/bin/python3" -P -m pytest -q -rs -p no:cacheprovider "${file}")
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+    ENVIRONMENT "COUNTERMARK_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};COUNTERMARK_SOURCE=${countermark_SOURCE_DIR};COUNTERMARK_CACHE=${COUNTERMARK_CACHE_DIR};PYTHONDONTWRITEBYTECODE=1;${ARG_ENVIRONMENT}")
+  if(ARG_SKIPS)
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+  endif()
+endfunction()
+
+# countermark_pytests(PREFIX LABEL TIMEOUT [SKIPS] [ENVIRONMENT setting...]): every X_test.py of this folder, as PREFIX_X; their names in <PREFIX>_tests
+function(countermark_pytests prefix label timeout)
+  file(GLOB files CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*_test.py")
+  set(names "")
+  foreach(file IN LISTS files)
+    get_filename_component(stem "${file}" NAME_WE)
+    string(REGEX REPLACE "_test$" "" name "${stem}")
+    countermark_pytest(${prefix}_${name} "${file}" ${label} ${timeout} ${ARGN})
+    list(APPEND names ${prefix}_${name})
+  endforeach()
+  set(${prefix}_tests ${names} PARENT_SCOPE)
+endfunction()
